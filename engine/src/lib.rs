@@ -1,0 +1,19 @@
+//! The dataflow of Tidemill and the traits of its parts.
+//!
+//! Reading order is data order: a [`source`] pushes records into the [`intake`], which fills [`chunk`]s; the
+//! [`window`] module decides when to cut; a [`format`](mod@format) decodes chunks into Arrow batches, [`operator`]s work on
+//! them, a [`sink`] stages them and commits them together with the [`partition`] positions. [`run`] is the life of a
+//! job under one assignment, [`job`] starts runs again and again.
+//!
+//! This crate knows no broker, no format of records, no storage and no configuration file. It holds no recovery code
+//! besides starting: an error ends the run, and a run starts by asking the sink how far it has come.
+
+pub mod chunk;
+pub mod clock;
+pub mod format;
+pub mod intake;
+pub mod operator;
+pub mod partition;
+pub mod sink;
+pub mod source;
+pub mod window;
