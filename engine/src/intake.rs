@@ -40,7 +40,7 @@ pub struct Intake {
     max_bytes: u64,
     now: Duration,
     oldest_ms: i64,
-    newest_ms: i64,
+    newest_ms: Vec<i64>,
     repeated: u64,
 }
 
@@ -60,7 +60,7 @@ impl Intake {
             max_bytes: u64::MAX,
             now: Duration::ZERO,
             oldest_ms: i64::MAX,
-            newest_ms: i64::MIN,
+            newest_ms: vec![i64::MIN; starts.len()],
             repeated: 0,
         }
     }
@@ -112,7 +112,7 @@ impl Intake {
         self.facts.last_at = self.now;
         if let Some(ms) = timestamp_ms {
             self.oldest_ms = self.oldest_ms.min(ms);
-            self.newest_ms = self.newest_ms.max(ms);
+            self.newest_ms[slot as usize] = ms;
         }
     }
 
@@ -158,17 +158,32 @@ impl Intake {
         chunk
     }
 
-    /// Ends the window: its facts, the ends by slot, and oldest and newest broker timestamp.
-    pub(crate) fn close_window(&mut self) -> (Facts, Vec<i64>, Option<(i64, i64)>) {
-        let span = (self.oldest_ms <= self.newest_ms).then_some((self.oldest_ms, self.newest_ms));
-        (self.oldest_ms, self.newest_ms) = (i64::MAX, i64::MIN);
-        (std::mem::take(&mut self.facts), self.expected.clone(), span)
+    /// Ends the window.
+    pub(crate) fn close_window(&mut self) -> ClosedWindow {
+        let slots = self.newest_ms.len();
+        ClosedWindow {
+            facts: std::mem::take(&mut self.facts),
+            ends: self.expected.clone(),
+            oldest_ms: std::mem::replace(&mut self.oldest_ms, i64::MAX),
+            newest_ms: std::mem::replace(&mut self.newest_ms, vec![i64::MIN; slots]),
+        }
     }
 
     /// Records dropped since the last call because they came again.
     pub(crate) fn take_repeated(&mut self) -> u64 {
         std::mem::take(&mut self.repeated)
     }
+}
+
+/// What the intake knows of a window at its cut.
+pub(crate) struct ClosedWindow {
+    pub facts: Facts,
+    /// Next expected offset by slot.
+    pub ends: Vec<i64>,
+    /// Oldest broker timestamp; `i64::MAX`: none.
+    pub oldest_ms: i64,
+    /// Broker timestamp of the newest record by slot; `i64::MIN`: none.
+    pub newest_ms: Vec<i64>,
 }
 
 #[cfg(test)]
@@ -187,6 +202,6 @@ mod tests {
         assert_eq!(offsets, [10, 13]);
         intake.advance(0, 20);
         intake.advance(0, 5);
-        assert_eq!(intake.close_window().1, [20]);
+        assert_eq!(intake.close_window().ends, [20]);
     }
 }

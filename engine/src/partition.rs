@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Partition {
     /// Topic name as the source spells it.
+    #[serde(with = "crate::arc_str")]
     pub topic: Arc<str>,
     /// Partition number within the topic.
     pub index: i32,
@@ -38,7 +39,7 @@ pub struct Position {
     pub offset: i64,
     /// The broker's id of the topic, where the source knows one: a topic that was deleted and made
     /// again under the same name has another id, and old positions mean nothing on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::arc_str::option", skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<Arc<str>>,
 }
 
@@ -107,7 +108,7 @@ pub struct OffsetRange {
     /// Position after the commit: the last record taken + 1.
     pub end: i64,
     /// See [`Position::topic_id`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::arc_str::option", skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<Arc<str>>,
 }
 
@@ -175,6 +176,7 @@ impl FromIterator<(Partition, OffsetRange)> for OffsetRanges {
 
 #[derive(Serialize, Deserialize)]
 struct Entry<T> {
+    #[serde(with = "crate::arc_str")]
     topic: Arc<str>,
     partition: i32,
     #[serde(flatten)]

@@ -21,7 +21,8 @@ use crate::partition::{OffsetRanges, Partition, Positions};
 /// 4. [`recover`](Sink::recover) first finishes or fences what former owners had decided, then reads the truth.
 #[async_trait]
 pub trait Sink: Send {
-    /// Positions held for `partitions` (absent: never anchored). Fences earlier runs of this job and instance;
+    /// Positions this job holds: of `partitions` at least, of all its partitions where that costs nothing more
+    /// (absent: never anchored). Fences earlier runs of this job and instance;
     /// completes what they had decided but not finished. Called once, before anything else, on every start.
     async fn recover(&mut self, partitions: &[Partition]) -> Result<Positions, SinkError>;
 
@@ -31,6 +32,12 @@ pub trait Sink: Send {
     /// See promise 1. `staged` comes from this sink's own [`Staging::seal`].
     /// `None` moves positions without rows: an anchor, an empty window, a person's reset.
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError>;
+
+    /// A name for this very target that another target never has (a UUID made with it), known once `recover`
+    /// returned. `None`: the target has none.
+    fn identity(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Rows of one window on their way. Dropped without [`seal`](Staging::seal) = aborted.

@@ -1,0 +1,180 @@
+//! Every metric of the engine: name, kind, unit, help. A name is a contract with dashboards; `docs/metrics.md` lists
+//! them all and a test compares.
+
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
+
+use crate::format::Stage;
+use crate::partition::Partition;
+use crate::window::Cause;
+
+/// Kind of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// One metric as documented.
+#[derive(Clone, Copy, Debug)]
+pub struct Described {
+    /// Name with unit suffix.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// Label names.
+    pub labels: &'static [&'static str],
+    /// Unit.
+    pub unit: Unit,
+    /// What it says, in a sentence.
+    pub help: &'static str,
+}
+
+macro_rules! table {
+    ($($const:ident = $name:literal, $kind:ident, $unit:ident, [$($label:literal),*], $help:literal;)*) => {
+        $(#[doc = $help] pub const $const: &str = $name;)*
+        /// All of them.
+        pub const ALL: &[Described] = &[$(Described {
+            name: $name, kind: Kind::$kind, labels: &[$($label),*], unit: Unit::$unit, help: $help,
+        }),*];
+    };
+}
+
+table! {
+    RECORDS = "tidemill_records_total", Counter, Count, ["job"], "Records taken from the source.";
+    RECORD_BYTES = "tidemill_record_bytes_total", Counter, Bytes, ["job"], "Bytes of record values, and of keys and headers where the job keeps them.";
+    REPEATED = "tidemill_repeated_records_total", Counter, Count, ["job"], "Records delivered again below the expected offset and dropped; each was or will be taken once.";
+    TOMBSTONES = "tidemill_tombstones_skipped_total", Counter, Count, ["job"], "Records without a value, passed over because of tombstones = \"skip\".";
+    DECODED_ROWS = "tidemill_decoded_rows_total", Counter, Count, ["job"], "Rows that the format made, before operators.";
+    ROWS = "tidemill_rows_total", Counter, Count, ["job"], "Rows made visible in the sink.";
+    SINK_BYTES = "tidemill_sink_bytes_total", Counter, Bytes, ["job"], "Bytes made visible in the sink, in its own form.";
+    SINK_FILES = "tidemill_sink_files_total", Counter, Count, ["job"], "Files made visible in the sink.";
+    REJECTS = "tidemill_rejects_total", Counter, Count, ["job", "stage", "cause", "outcome"], "Refused records by stage (decode, sql, sink), cause and outcome (dead_letter, skip, fail). Counted when refused: a window that is replayed counts again.";
+    DEAD_LETTERS = "tidemill_dead_letters_total", Counter, Count, ["job"], "Rows made visible in the dead-letter sink.";
+    DATA_LOSS = "tidemill_data_loss_records_total", Counter, Count, ["job", "topic", "partition"], "Offsets that vanished from the source before they were read, passed over because of on_data_loss = \"continue\".";
+    WINDOWS = "tidemill_windows_total", Counter, Count, ["job", "cause"], "Windows cut, by cause (rows, bytes, age, idle, memory, revoke, end, stop, schema).";
+    COMMITS = "tidemill_commits_total", Counter, Count, ["job", "outcome"], "Commits by outcome: landed, lost (another owner was faster), unknown (no answer), failed.";
+    COMMIT_SECONDS = "tidemill_commit_seconds", Histogram, Seconds, ["job"], "Time from a window's cut to its rows being visible, waiting for the commit before it included.";
+    FRESHNESS = "tidemill_freshness_seconds", Histogram, Seconds, ["job"], "Visible time less broker timestamp, of the oldest and the newest record of each window.";
+    LAG_RECORDS = "tidemill_lag_records", Gauge, Count, ["job", "topic", "partition"], "Newest known end of the partition less the position in the sink.";
+    LAG_SECONDS = "tidemill_lag_seconds", Gauge, Seconds, ["job", "topic", "partition"], "Wall time less broker timestamp of the newest visible record while there is lag, else 0.";
+    POSITION = "tidemill_position", Gauge, Count, ["job", "topic", "partition"], "Next offset to read, as the sink holds it.";
+    QUEUE_CHUNKS = "tidemill_queue_chunks", Gauge, Count, ["job"], "Chunks handed on by the intake and not yet written.";
+    MEMORY = "tidemill_memory_bytes", Gauge, Bytes, ["job", "kind"], "Accounted memory by kind (chunks, rows).";
+    REBALANCES = "tidemill_rebalances_total", Counter, Count, ["job", "kind"], "Changes of the assignment: revoked (in order) or lost (membership expired).";
+    RUNS = "tidemill_runs_total", Counter, Count, ["job"], "Runs begun: one at start, one after each rebalance, error or lost race.";
+    RUN_ERRORS = "tidemill_run_errors_total", Counter, Count, ["job"], "Runs ended by an error.";
+    JOB_STATE = "tidemill_job_state", Gauge, Count, ["job", "state"], "1 for the state the job is in (starting, running, backing_off, stopping, failed, finished, stopped), else 0.";
+}
+
+/// Registers help and unit of every metric with the installed recorder.
+pub fn describe() {
+    describe_all(ALL);
+}
+
+/// Registers help and unit of `table` with the installed recorder.
+pub fn describe_all(table: &[Described]) {
+    for d in table {
+        match d.kind {
+            Kind::Counter => metrics::describe_counter!(d.name, d.unit, d.help),
+            Kind::Gauge => metrics::describe_gauge!(d.name, d.unit, d.help),
+            Kind::Histogram => metrics::describe_histogram!(d.name, d.unit, d.help),
+        }
+    }
+}
+
+/// The metrics of one job, looked up once.
+pub(crate) struct JobMetrics {
+    job: String,
+    pub records: Counter,
+    pub record_bytes: Counter,
+    pub repeated: Counter,
+    pub tombstones: Counter,
+    pub decoded_rows: Counter,
+    pub rows: Counter,
+    pub sink_bytes: Counter,
+    pub sink_files: Counter,
+    pub dead_letters: Counter,
+    pub commit_seconds: Histogram,
+    pub freshness: Histogram,
+    pub queue_chunks: Gauge,
+    pub chunk_memory: Gauge,
+    pub row_memory: Gauge,
+    pub runs: Counter,
+    pub run_errors: Counter,
+}
+
+impl JobMetrics {
+    pub(crate) fn new(job: &str) -> Self {
+        let job = job.to_owned();
+        let c = |name| counter!(name, "job" => job.clone());
+        Self {
+            records: c(RECORDS),
+            record_bytes: c(RECORD_BYTES),
+            repeated: c(REPEATED),
+            tombstones: c(TOMBSTONES),
+            decoded_rows: c(DECODED_ROWS),
+            rows: c(ROWS),
+            sink_bytes: c(SINK_BYTES),
+            sink_files: c(SINK_FILES),
+            dead_letters: c(DEAD_LETTERS),
+            commit_seconds: histogram!(COMMIT_SECONDS, "job" => job.clone()),
+            freshness: histogram!(FRESHNESS, "job" => job.clone()),
+            queue_chunks: gauge!(QUEUE_CHUNKS, "job" => job.clone()),
+            chunk_memory: gauge!(MEMORY, "job" => job.clone(), "kind" => "chunks"),
+            row_memory: gauge!(MEMORY, "job" => job.clone(), "kind" => "rows"),
+            runs: c(RUNS),
+            run_errors: c(RUN_ERRORS),
+            job,
+        }
+    }
+
+    pub(crate) fn window(&self, cause: Cause) {
+        counter!(WINDOWS, "job" => self.job.clone(), "cause" => cause.as_str()).increment(1);
+    }
+
+    pub(crate) fn commit(&self, outcome: &'static str) {
+        counter!(COMMITS, "job" => self.job.clone(), "outcome" => outcome).increment(1);
+    }
+
+    pub(crate) fn reject(&self, stage: Stage, cause: &'static str, outcome: &'static str) {
+        counter!(REJECTS, "job" => self.job.clone(), "stage" => stage.as_str(), "cause" => cause, "outcome" => outcome)
+            .increment(1);
+    }
+
+    pub(crate) fn rebalance(&self, kind: &'static str) {
+        counter!(REBALANCES, "job" => self.job.clone(), "kind" => kind).increment(1);
+    }
+
+    pub(crate) fn data_loss(&self, partition: &Partition, records: u64) {
+        counter!(DATA_LOSS, "job" => self.job.clone(), "topic" => partition.topic.to_string(), "partition" => partition.index.to_string())
+            .increment(records);
+    }
+
+    pub(crate) fn partition(&self, partition: &Partition, position: i64, lag: Option<i64>, lag_seconds: Option<f64>) {
+        let labels = [
+            ("job", self.job.clone()),
+            ("topic", partition.topic.to_string()),
+            ("partition", partition.index.to_string()),
+        ];
+        #[allow(clippy::cast_precision_loss)] // a gauge is a float
+        {
+            gauge!(POSITION, &labels).set(position as f64);
+            if let Some(lag) = lag {
+                gauge!(LAG_RECORDS, &labels).set(lag as f64);
+            }
+        }
+        if let Some(seconds) = lag_seconds {
+            gauge!(LAG_SECONDS, &labels).set(seconds);
+        }
+    }
+
+    pub(crate) fn state(&self, states: &[&'static str], now: &'static str) {
+        for state in states {
+            gauge!(JOB_STATE, "job" => self.job.clone(), "state" => *state).set(f64::from(u8::from(*state == now)));
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The asynchronous half of a run: chunks and cuts come in, commits come out, everything in order.
+//!
+//! Decoding runs ahead on worker threads, a few chunks deep. Rows are written to the sink while their window is
+//! still filling; at the cut only the tail is left. While window *n* commits, *n+1* is staged; at most one commit is
+//! in flight, and if it does not land, what was staged behind it is dropped with the pipeline.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::chunk::Chunk;
+use crate::clock::Clock;
+use crate::dead_letter;
+use crate::decode::{DecodeStage, DecodedChunk};
+use crate::failpoint;
+use crate::format::Reject;
+use crate::intake::ClosedWindow;
+use crate::job::OnError;
+use crate::operator::{OpenWindow, WindowOperator};
+use crate::partition::{OffsetRange, OffsetRanges, Partition, Positions};
+use crate::progress::{LandedWindow, Progress};
+use crate::rate::RateLimit;
+use crate::run::RunError;
+use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staging};
+use crate::window::Cause;
+
+/// What the intake sends.
+pub(crate) enum Item {
+    Chunk(Chunk),
+    Cut(Cut),
+}
+
+/// The in-band mark of a window's end.
+pub(crate) struct Cut {
+    pub cause: Cause,
+    pub at: Duration,
+    pub window: ClosedWindow,
+}
+
+/// A sink with the positions it is known to hold.
+pub(crate) struct HeldSink {
+    pub sink: Box<dyn Sink>,
+    pub held: Positions,
+}
+
+impl HeldSink {
+    /// The ranges from what is held to `ends`, of the partitions that moved.
+    fn ranges_to(&self, partitions: &[Partition], ends: &[i64]) -> OffsetRanges {
+        let mut ranges = OffsetRanges::default();
+        for (partition, end) in partitions.iter().zip(ends) {
+            let Some(from) = self.held.get(partition) else { continue };
+            if from.offset != *end {
+                let range = OffsetRange { start: Some(from.offset), end: *end, topic_id: from.topic_id.clone() };
+                ranges.0.insert(partition.clone(), range);
+            }
+        }
+        ranges
+    }
+}
+
+/// What a pipeline needs; shared with the job where it outlives a run.
+pub(crate) struct PipelineParts {
+    pub partitions: Arc<[Partition]>,
+    pub stage: Arc<DecodeStage>,
+    pub windows: Vec<Arc<dyn WindowOperator>>,
+    pub sink: HeldSink,
+    pub dead: Option<HeldSink>,
+    pub on_error: OnError,
+    pub rejects_per_minute: Arc<Mutex<RateLimit>>,
+    pub former: Arc<Mutex<Vec<Chunk>>>,
+    /// Chunks that may be decoded ahead of the writer.
+    pub depth: usize,
+    pub progress: Arc<Progress>,
+    /// Windows of this run that landed.
+    pub done: Arc<AtomicU64>,
+    pub clock: Clock,
+}
+
+/// What a sealed window's commit came to.
+struct Done {
+    sink: HeldSink,
+    dead: Option<HeldSink>,
+    cut: Cut,
+    receipt: Receipt,
+}
+
+enum Pending {
+    Decoding(JoinHandle<DecodedChunk>),
+    Cut(Cut),
+}
+
+struct Pipeline {
+    parts: PipelineShared,
+    /// Where rows of the open window go, and whether any went.
+    staging: Option<Box<dyn Staging>>,
+    rows: u64,
+    dead_staging: Option<Box<dyn Staging>>,
+    dead_rows: u64,
+    /// Rejects below these positions are in the dead letters already.
+    dead_floor: Option<Positions>,
+    windows: Option<Vec<Box<dyn OpenWindow>>>,
+    sinks: Option<(HeldSink, Option<HeldSink>)>,
+    committing: Option<JoinHandle<Result<Done, RunError>>>,
+}
+
+struct PipelineShared {
+    partitions: Arc<[Partition]>,
+    stage: Arc<DecodeStage>,
+    windows: Vec<Arc<dyn WindowOperator>>,
+    on_error: OnError,
+    rejects_per_minute: Arc<Mutex<RateLimit>>,
+    former: Arc<Mutex<Vec<Chunk>>>,
+    progress: Arc<Progress>,
+    done: Arc<AtomicU64>,
+    clock: Clock,
+}
+
+/// Runs until the intake's end of the queue is dropped and everything before is committed, or something fails.
+pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -> Result<(), RunError> {
+    let depth = parts.depth;
+    let mut pipeline = Pipeline {
+        dead_floor: parts.dead.as_ref().map(|d| d.held.clone()),
+        sinks: Some((parts.sink, parts.dead)),
+        staging: None,
+        rows: 0,
+        dead_staging: None,
+        dead_rows: 0,
+        windows: None,
+        committing: None,
+        parts: PipelineShared {
+            partitions: parts.partitions,
+            stage: parts.stage,
+            windows: parts.windows,
+            on_error: parts.on_error,
+            rejects_per_minute: parts.rejects_per_minute,
+            former: parts.former,
+            progress: parts.progress,
+            done: parts.done,
+            clock: parts.clock,
+        },
+    };
+    let mut ahead: VecDeque<Pending> = VecDeque::new();
+    let mut open = true;
+    let mut chunk_memory = 0;
+    while open || !ahead.is_empty() {
+        tokio::select! {
+            biased;
+            item = queue.recv(), if open && ahead.len() < depth => match item {
+                Some(Item::Chunk(chunk)) => {
+                    chunk_memory += chunk.memory();
+                    let stage = pipeline.parts.stage.clone();
+                    ahead.push_back(Pending::Decoding(tokio::task::spawn_blocking(move || stage.work(chunk))));
+                }
+                Some(Item::Cut(cut)) => ahead.push_back(Pending::Cut(cut)),
+                None => open = false,
+            },
+            done = landed(&mut pipeline.committing) => pipeline.settle(done)?,
+            next = ready(&mut ahead) => match next? {
+                Ready::Rows(decoded) => {
+                    chunk_memory -= decoded.chunk.memory();
+                    pipeline.take(decoded).await?;
+                }
+                Ready::Cut(cut) => pipeline.cut(cut).await?,
+            },
+        }
+        #[allow(clippy::cast_precision_loss)] // gauges are floats
+        {
+            let metrics = &pipeline.parts.progress.metrics;
+            metrics.queue_chunks.set((ahead.len() + queue.len()) as f64);
+            metrics.chunk_memory.set(chunk_memory as f64);
+        }
+    }
+    pipeline.settle_commit().await
+}
+
+enum Ready {
+    Rows(DecodedChunk),
+    Cut(Cut),
+}
+
+/// Waits for the front of the queue; for ever when it is empty.
+async fn ready(ahead: &mut VecDeque<Pending>) -> Result<Ready, RunError> {
+    if let Some(Pending::Decoding(handle)) = ahead.front_mut() {
+        let decoded = handle.await.map_err(|e| RunError::bug(format!("a decode worker panicked: {e}")))?;
+        ahead.pop_front();
+        return Ok(Ready::Rows(decoded));
+    }
+    match ahead.pop_front() {
+        Some(Pending::Cut(cut)) => Ok(Ready::Cut(cut)),
+        _ => std::future::pending().await,
+    }
+}
+
+/// Waits for the commit in flight; for ever when there is none.
+async fn landed(committing: &mut Option<JoinHandle<Result<Done, RunError>>>) -> Result<Done, RunError> {
+    match committing {
+        Some(handle) => {
+            let done = handle.await;
+            *committing = None;
+            done.map_err(|e| RunError::bug(format!("a commit panicked: {e}")))?
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl Pipeline {
+    /// Rows and rejects of one chunk, in order.
+    async fn take(&mut self, decoded: DecodedChunk) -> Result<(), RunError> {
+        let metrics = &self.parts.progress.metrics;
+        metrics.decoded_rows.increment(decoded.decoded_rows as u64);
+        metrics.tombstones.increment(decoded.tombstones_skipped);
+        if !decoded.rejects.is_empty() {
+            self.reject(decoded.rejects).await?;
+        }
+        {
+            let mut former = self.parts.former.lock().unwrap_or_else(PoisonError::into_inner);
+            if former.len() < 4 {
+                former.push(decoded.chunk);
+            }
+        }
+        if decoded.rows.num_rows() == 0 {
+            return Ok(());
+        }
+        if self.parts.windows.is_empty() {
+            return self.write(decoded.rows).await;
+        }
+        let windows = self.windows.get_or_insert_with(|| self.parts.windows.iter().map(|op| op.open()).collect());
+        windows[0].push(decoded.rows).await.map_err(RunError::operator)
+    }
+
+    async fn write(&mut self, rows: RecordBatch) -> Result<(), RunError> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        self.open_staging().await?;
+        let Some(staging) = self.staging.as_mut() else { return Err(RunError::bug("no staging is open")) };
+        self.rows += rows.num_rows() as u64;
+        #[allow(clippy::cast_precision_loss)] // a gauge is a float
+        self.parts.progress.metrics.row_memory.set(rows.get_array_memory_size() as f64);
+        staging.write(rows).await?;
+        failpoint!("run.after_write");
+        Ok(())
+    }
+
+    /// The sink is away while it commits; the next staging is opened before it leaves, or when it is back.
+    async fn open_staging(&mut self) -> Result<(), RunError> {
+        if self.staging.is_none() {
+            self.settle_commit().await?;
+            let Some((sink, _)) = self.sinks.as_mut() else { return Err(RunError::bug("the sink is away")) };
+            self.staging = Some(sink.sink.open().await?);
+        }
+        Ok(())
+    }
+
+    async fn reject(&mut self, mut rejects: Vec<Reject>) -> Result<(), RunError> {
+        // In the source's order, whoever refused them.
+        rejects.sort_by(|a, b| (&a.record.partition, a.record.offset).cmp(&(&b.record.partition, b.record.offset)));
+        let outcome = self.parts.on_error.as_str();
+        for r in &rejects {
+            self.parts.progress.metrics.reject(r.stage, r.cause, outcome);
+        }
+        self.parts.progress.rejected(rejects.len() as u64);
+        let over = self
+            .parts
+            .rejects_per_minute
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(rejects.len() as u64, self.parts.clock.now());
+        let first = &rejects[0];
+        let place = format!("{} offset {}", first.record.partition, first.record.offset);
+        if self.parts.on_error == OnError::Fail {
+            return Err(RunError::person(format!(
+                "{place}: {} refused the record: {}; mend or skip it (on_error = \"skip\" or \"dead_letter\")",
+                first.stage.as_str(),
+                first.error
+            )));
+        }
+        if let Some(limit) = over {
+            return Err(RunError::person(format!(
+                "more than max_errors_per_minute = {limit} records were refused, the last at {place}: {}",
+                first.error
+            )));
+        }
+        tracing::debug!(count = rejects.len(), %place, error = first.error, "records refused");
+        if let Some(floor) = &self.dead_floor {
+            rejects.retain(|r| floor.offset(&r.record.partition).is_none_or(|at| r.record.offset >= at));
+            if !rejects.is_empty() {
+                if self.dead_staging.is_none() {
+                    self.settle_commit().await?;
+                    let Some((_, Some(dead))) = self.sinks.as_mut() else {
+                        return Err(RunError::bug("the dead-letter sink is away"));
+                    };
+                    self.dead_staging = Some(dead.sink.open().await.map_err(dead_letter_error)?);
+                }
+                let Some(staging) = self.dead_staging.as_mut() else {
+                    return Err(RunError::bug("no dead-letter staging is open"));
+                };
+                self.dead_rows += rejects.len() as u64;
+                let rows = dead_letter::rows(&rejects, self.parts.clock.wall_ms());
+                staging.write(rows).await.map_err(dead_letter_error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the open window: its last rows are written, and its commit begins once the one before has landed.
+    async fn cut(&mut self, cut: Cut) -> Result<(), RunError> {
+        self.finish_windows().await?;
+        self.settle_commit().await?;
+        let Some((mut sink, dead)) = self.sinks.take() else { return Err(RunError::bug("the sink is away")) };
+        let dead_staging = self.dead_staging.take();
+        let dead_rows = std::mem::take(&mut self.dead_rows);
+        let staging = if std::mem::take(&mut self.rows) > 0 {
+            // The next window's rows need a place while this one commits.
+            let next = sink.sink.open().await?;
+            self.staging.replace(next)
+        } else {
+            None // nothing was written: the positions move alone, and an open staging serves the next window
+        };
+        let partitions = self.parts.partitions.clone();
+        let progress = self.parts.progress.clone();
+        self.committing = Some(tokio::spawn(async move {
+            commit(sink, staging, dead, dead_staging, dead_rows, partitions, cut, progress).await
+        }));
+        Ok(())
+    }
+
+    async fn finish_windows(&mut self) -> Result<(), RunError> {
+        let Some(windows) = self.windows.take() else { return Ok(()) };
+        let mut windows = windows.into_iter().peekable();
+        while let Some(window) = windows.next() {
+            let mut rows = window.finish();
+            while let Some(batch) = rows.next().await {
+                let batch = batch.map_err(RunError::operator)?;
+                match windows.peek_mut() {
+                    Some(next) => next.push(batch).await.map_err(RunError::operator)?,
+                    None => self.write(batch).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle_commit(&mut self) -> Result<(), RunError> {
+        if self.committing.is_some() {
+            let done = landed(&mut self.committing).await;
+            self.settle(done)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, done: Result<Done, RunError>) -> Result<(), RunError> {
+        let done = done?;
+        let window = &done.cut.window;
+        let newest: Vec<_> = self
+            .parts
+            .partitions
+            .iter()
+            .zip(&window.newest_ms)
+            .filter(|(_, ms)| **ms != i64::MIN)
+            .map(|(p, ms)| (p.clone(), *ms))
+            .collect();
+        let span = newest.iter().map(|(_, ms)| *ms).max().map(|newest| (window.oldest_ms, newest));
+        self.parts.progress.window_landed(&LandedWindow {
+            cause: done.cut.cause,
+            records: window.facts.rows,
+            receipt: &done.receipt,
+            cut_at: done.cut.at,
+            span_ms: span,
+            newest_ms: &newest,
+            positions: &done.sink.held,
+        });
+        self.parts.done.fetch_add(1, Ordering::Release);
+        self.sinks = Some((done.sink, done.dead));
+        Ok(())
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        // A commit in flight is left alone: it lands or it does not, and `recover` will say.
+        if self.committing.is_some() {
+            self.parts.progress.metrics.commit("unknown");
+        }
+    }
+}
+
+/// Dead letters first, then the window itself: a crash in between replays the window, and its rejects lie below the
+/// dead letters' position then.
+#[allow(clippy::too_many_arguments)]
+async fn commit(
+    mut sink: HeldSink,
+    staging: Option<Box<dyn Staging>>,
+    mut dead: Option<HeldSink>,
+    dead_staging: Option<Box<dyn Staging>>,
+    dead_rows: u64,
+    partitions: Arc<[Partition]>,
+    cut: Cut,
+    progress: Arc<Progress>,
+) -> Result<Done, RunError> {
+    let ends = &cut.window.ends;
+    if let (Some(dead), Some(staging)) = (dead.as_mut(), dead_staging) {
+        commit_to(dead, Some(staging), &partitions, ends, &progress).await.map_err(|e| e.of("dead_letter"))?;
+        progress.metrics.dead_letters.increment(dead_rows);
+        failpoint!("run.after_dead_letter");
+    }
+    failpoint!("run.before_commit");
+    let receipt = commit_to(&mut sink, staging, &partitions, ends, &progress).await?;
+    failpoint!("run.after_commit");
+    Ok(Done { sink, dead, cut, receipt })
+}
+
+async fn commit_to(
+    to: &mut HeldSink,
+    staging: Option<Box<dyn Staging>>,
+    partitions: &[Partition],
+    ends: &[i64],
+    progress: &Progress,
+) -> Result<Receipt, RunError> {
+    let staged = match staging {
+        Some(staging) => Some(staging.seal().await?),
+        None => None,
+    };
+    let ranges = to.ranges_to(partitions, ends);
+    if ranges.is_empty() {
+        return Ok(Receipt::default());
+    }
+    match to.sink.commit(staged, &ranges).await {
+        Ok(Commit::Landed(receipt)) => {
+            ranges.apply_to(&mut to.held);
+            Ok(receipt)
+        }
+        Ok(Commit::Lost(found)) => {
+            progress.metrics.commit("lost");
+            Err(RunError::Lost(found))
+        }
+        Err(error) => {
+            progress.metrics.commit(if error.reaction == Reaction::Unknown { "unknown" } else { "failed" });
+            Err(error.into())
+        }
+    }
+}
+
+fn dead_letter_error(error: SinkError) -> RunError {
+    RunError::from(error).of("dead_letter")
+}

@@ -1,0 +1,281 @@
+//! What a job publishes about itself for whoever wants to look: metrics, the API, the progress line, the cutter.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::metrics::JobMetrics;
+use crate::partition::{Partition, Positions};
+use crate::sink::Receipt;
+use crate::window::Cause;
+
+/// State of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Connecting, asking the sink for positions.
+    Starting,
+    /// Reading.
+    Running,
+    /// Waiting to start again after an error.
+    BackingOff,
+    /// Told to stop: committing what it has.
+    Stopping,
+    /// Needs a person; does not try again by itself.
+    Failed,
+    /// A bounded job that has done everything.
+    Finished,
+    /// Stopped in order.
+    Stopped,
+}
+
+impl JobState {
+    const NAMES: [&str; 7] = ["starting", "running", "backing_off", "stopping", "failed", "finished", "stopped"];
+
+    /// Its name in metrics and the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// True when the job does nothing any more.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Failed | Self::Finished | Self::Stopped)
+    }
+}
+
+/// A commit that landed.
+#[derive(Clone, Debug, Serialize)]
+pub struct CommitInfo {
+    /// Wall time it landed, ms since the epoch.
+    pub at_ms: i64,
+    /// Its name in the sink.
+    pub id: String,
+    /// Why its window was cut.
+    pub cause: &'static str,
+    /// Records in its ranges.
+    pub records: u64,
+    /// Rows made visible.
+    pub rows: u64,
+    /// Bytes made visible.
+    pub bytes: u64,
+    /// Files made visible.
+    pub files: u64,
+    /// Seconds from cut to visible.
+    pub seconds: f64,
+    /// Seconds between the oldest record's broker timestamp and visible.
+    pub freshness_seconds: Option<f64>,
+}
+
+/// A look at a job.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// State.
+    pub state: JobState,
+    /// Wall time of the last change of state, ms since the epoch.
+    pub since_ms: i64,
+    /// Why it is in this state, for a person.
+    pub why: String,
+    /// Positions as the sink holds them, of the partitions assigned here.
+    pub positions: Positions,
+    /// Newest known ends of the partitions assigned here.
+    pub ends: BTreeMap<Partition, i64>,
+    /// The last commits, newest last; at most [`KEPT_COMMITS`].
+    pub commits: VecDeque<CommitInfo>,
+    /// Wall time and text of the last error.
+    pub last_error: Option<(i64, String)>,
+    /// Records taken since the job started in this process.
+    pub records: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Rows made visible.
+    pub rows: u64,
+    /// Records refused.
+    pub rejects: u64,
+    /// Files made visible.
+    pub files: u64,
+    /// Commits landed.
+    pub landed: u64,
+    /// Runs begun.
+    pub runs: u64,
+    /// Clock reading when records were last taken.
+    pub polled_at: Duration,
+    /// Clock reading when a commit last landed (or the job began).
+    pub landed_at: Duration,
+    /// Clock reading since when there have been records taken and not committed; `None`: nothing pending.
+    pub pending_since: Option<Duration>,
+}
+
+/// How many commits a snapshot remembers.
+pub const KEPT_COMMITS: usize = 20;
+
+/// The published progress of one job.
+pub struct Progress {
+    clock: Clock,
+    pub(crate) metrics: JobMetrics,
+    inner: Mutex<Snapshot>,
+    newest_ms: Mutex<BTreeMap<Partition, i64>>,
+}
+
+/// What landed of a window, as the pipeline knows it.
+pub(crate) struct LandedWindow<'a> {
+    pub cause: Cause,
+    pub records: u64,
+    pub receipt: &'a Receipt,
+    pub cut_at: Duration,
+    pub span_ms: Option<(i64, i64)>,
+    pub newest_ms: &'a [(Partition, i64)],
+    pub positions: &'a Positions,
+}
+
+impl Progress {
+    /// Progress of `job`, starting now.
+    #[must_use]
+    pub fn new(job: &str, clock: Clock) -> Self {
+        let now = clock.now();
+        let snapshot = Snapshot {
+            state: JobState::Starting,
+            since_ms: clock.wall_ms(),
+            why: "the daemon started".into(),
+            positions: Positions::default(),
+            ends: BTreeMap::new(),
+            commits: VecDeque::new(),
+            last_error: None,
+            records: 0,
+            bytes: 0,
+            rows: 0,
+            rejects: 0,
+            files: 0,
+            landed: 0,
+            runs: 0,
+            polled_at: now,
+            landed_at: now,
+            pending_since: None,
+        };
+        Self { metrics: JobMetrics::new(job), clock, inner: Mutex::new(snapshot), newest_ms: Mutex::default() }
+    }
+
+    fn update<R>(&self, f: impl FnOnce(&mut Snapshot) -> R) -> R {
+        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A copy of what is known now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.update(|s| s.clone())
+    }
+
+    /// State without the rest.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        self.update(|s| s.state)
+    }
+
+    pub(crate) fn set_state(&self, state: JobState, why: impl Into<String>) {
+        let wall = self.clock.wall_ms();
+        self.metrics.state(&JobState::NAMES, state.as_str());
+        self.update(|s| {
+            if s.state != state {
+                s.since_ms = wall;
+            }
+            (s.state, s.why) = (state, why.into());
+        });
+    }
+
+    pub(crate) fn error(&self, text: &str) {
+        let wall = self.clock.wall_ms();
+        self.metrics.run_errors.increment(1);
+        self.update(|s| s.last_error = Some((wall, text.to_owned())));
+    }
+
+    pub(crate) fn run_begins(&self, positions: Positions) {
+        self.metrics.runs.increment(1);
+        let now = self.clock.now();
+        self.update(|s| {
+            s.positions = positions;
+            s.ends.clear();
+            s.runs += 1;
+            s.pending_since = None;
+            s.landed_at = now;
+            s.polled_at = now;
+        });
+    }
+
+    pub(crate) fn took(&self, records: u64, bytes: u64) {
+        self.metrics.records.increment(records);
+        self.metrics.record_bytes.increment(bytes);
+        let now = self.clock.now();
+        self.update(|s| {
+            s.records += records;
+            s.bytes += bytes;
+            s.polled_at = now;
+            s.pending_since.get_or_insert(now);
+        });
+    }
+
+    pub(crate) fn rejected(&self, n: u64) {
+        self.update(|s| s.rejects += n);
+    }
+
+    pub(crate) fn saw_ends(&self, ends: BTreeMap<Partition, i64>) {
+        let wall = self.clock.wall_ms();
+        let newest = self.newest_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        self.update(|s| {
+            s.ends = ends;
+            for (partition, position) in s.positions.iter() {
+                let lag = s.ends.get(partition).map(|end| (end - position.offset).max(0));
+                #[allow(clippy::cast_precision_loss)] // seconds of lag
+                let behind = newest.get(partition).map(|ms| (wall - ms).max(0) as f64 / 1000.0);
+                let seconds = if lag == Some(0) { Some(0.0) } else { behind };
+                self.metrics.partition(partition, position.offset, lag, seconds);
+            }
+        });
+    }
+
+    pub(crate) fn window_landed(&self, window: &LandedWindow<'_>) {
+        let (now, wall) = (self.clock.now(), self.clock.wall_ms());
+        let seconds = now.saturating_sub(window.cut_at).as_secs_f64();
+        let m = &self.metrics;
+        m.commit("landed");
+        m.commit_seconds.record(seconds);
+        m.rows.increment(window.receipt.rows);
+        m.sink_bytes.increment(window.receipt.bytes);
+        m.sink_files.increment(window.receipt.files);
+        #[allow(clippy::cast_precision_loss)] // seconds of freshness
+        let age = |ms: i64| (wall - ms).max(0) as f64 / 1000.0;
+        if let Some((oldest, newest)) = window.span_ms {
+            m.freshness.record(age(oldest));
+            m.freshness.record(age(newest));
+        }
+        {
+            let mut newest = self.newest_ms.lock().unwrap_or_else(PoisonError::into_inner);
+            newest.extend(window.newest_ms.iter().cloned());
+        }
+        self.update(|s| {
+            s.positions = window.positions.clone();
+            s.rows += window.receipt.rows;
+            s.files += window.receipt.files;
+            s.landed += 1;
+            s.landed_at = now;
+            s.pending_since = None;
+            if s.commits.len() == KEPT_COMMITS {
+                s.commits.pop_front();
+            }
+            s.commits.push_back(CommitInfo {
+                at_ms: wall,
+                id: window.receipt.id.clone(),
+                cause: window.cause.as_str(),
+                records: window.records,
+                rows: window.receipt.rows,
+                bytes: window.receipt.bytes,
+                files: window.receipt.files,
+                seconds,
+                freshness_seconds: window.span_ms.map(|(oldest, _)| age(oldest)),
+            });
+        });
+    }
+}
