@@ -1,1 +1,21 @@
-//! tidemill
+//! The `tidemill` daemon: command line, wiring, jobs, HTTP, signals, logs.
+//!
+//! Reading order: [`cli`] (what can be asked) → [`plan`] (a config with everything planned and checked, nothing
+//! started) → [`wire`] (from settings to the engine's parts; the only place that knows both) → [`service`] (jobs
+//! running, signals, exit code) with [`http`] and [`live`] looking at them. [`state`] is the folder a daemon owns.
+//!
+//! This crate knows no protocol: what makes a job exactly-once is in the engine and the sinks.
+
+pub mod cli;
+pub mod demo;
+pub mod http;
+pub mod live;
+pub mod logs;
+pub mod metrics;
+pub mod plan;
+pub mod positions;
+pub mod process;
+pub mod ready;
+pub mod service;
+pub mod state;
+pub mod wire;

@@ -1,2 +1,10 @@
-//! tidemill
-fn main() {}
+//! `tidemill`: Kafka topics into tables, in windows, exactly once.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tidemill::cli::main()
+}

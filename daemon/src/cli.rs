@@ -1,0 +1,168 @@
+//! The command line and its exit codes.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tidemill_config::Fault;
+
+use crate::{demo, logs, plan, positions, service};
+
+/// Everything went well: bounded jobs are done, or the daemon was told to stop and committed what it had.
+pub const OK: u8 = 0;
+/// A job failed, or the daemon could not do what it was asked.
+pub const FAILED: u8 = 1;
+/// The configuration or the command line is wrong; nothing was started.
+pub const FAULTY: u8 = 2;
+/// A second signal ended the daemon before its last windows were committed; they are read again at the next start.
+pub const ABORTED: u8 = 3;
+
+const EXIT_CODES: &str = "Exit codes: 0 done or stopped in order; 1 a job failed; 2 the configuration or the command \
+                          line is wrong, nothing was started; 3 ended by a second signal.";
+
+/// Kafka topics into tables, in windows, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the jobs of a config file, or of all `*.toml` of a folder.
+    Run {
+        /// File or folder.
+        #[arg(long, short)]
+        config: PathBuf,
+        #[command(flatten)]
+        log: LogArguments,
+    },
+    /// Check a config file or folder, queries included, without starting anything. Exit 0, or 2 with all faults.
+    Check {
+        /// File or folder.
+        config: PathBuf,
+    },
+    /// Print the JSON Schema of config files, for editors.
+    Schema,
+    /// Print the reference of all configuration keys as Markdown.
+    Docs,
+    /// Run a whole job on an embedded mock broker for a while, then count what came out of it.
+    Demo {
+        /// How long to produce.
+        #[arg(long, default_value = "30", value_name = "SECONDS")]
+        seconds: u64,
+        /// Folder for the files; a temporary one by default. Kept.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        log: LogArguments,
+    },
+    /// Show the positions that a job's sink holds, or change them by hand.
+    Positions {
+        /// Name of the job.
+        job: String,
+        /// File or folder.
+        #[arg(long, short)]
+        config: PathBuf,
+        /// Set one partition, as PARTITION=OFFSET or TOPIC/PARTITION=OFFSET. May be repeated.
+        #[arg(long = "set", value_name = "P=N", conflicts_with = "reset")]
+        set: Vec<String>,
+        /// Set all partitions to `earliest`, `latest` or the first record at an RFC 3339 time.
+        #[arg(long)]
+        reset: Option<String>,
+        /// Change without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// How to log.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogArguments {
+    /// Form of the log, which goes to standard error.
+    #[arg(long, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// What to log, as `level` or `target=level,…`.
+    #[arg(long, env = "TIDEMILL_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs the command line. The process's exit code is documented in `--help`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { FAULTY } else { OK });
+        }
+    };
+    let result = match command {
+        Command::Run { config, log } => {
+            logs::install(&log).and_then(|()| service::run(&config, std::io::stderr().is_terminal()))
+        }
+        Command::Check { config } => Ok(check(&config)),
+        Command::Schema => say(&format!("{:#}\n", tidemill_config::schema())),
+        Command::Docs => say(&tidemill_config::docs()),
+        Command::Demo { seconds, out, log } => {
+            logs::install(&log).and_then(|()| demo::run(Duration::from_secs(seconds), out))
+        }
+        Command::Positions { job, config, set, reset, yes } => {
+            positions::run(&positions::Request { job, config, set, reset, yes })
+        }
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}\n"));
+        FAILED
+    }))
+}
+
+fn check(config: &std::path::Path) -> u8 {
+    match plan::load(config) {
+        Ok(plan) => {
+            for warning in &plan.loaded.warnings {
+                complain(&format!("warning: {warning}\n"));
+            }
+            let jobs = plan.jobs.len();
+            let _ = say(&format!("{}: {jobs} job{} ok\n", config.display(), if jobs == 1 { "" } else { "s" }));
+            OK
+        }
+        Err(faults) => {
+            print_faults(&faults);
+            FAULTY
+        }
+    }
+}
+
+/// Prints every fault, and how many there are, to standard error.
+pub fn print_faults(faults: &[Fault]) {
+    for fault in faults {
+        complain(&format!("{fault}\n"));
+    }
+    complain(&format!("{} fault{} found\n", faults.len(), if faults.len() == 1 { "" } else { "s" }));
+}
+
+/// Writes to standard output; a reader that has gone is no error of ours.
+pub(crate) fn say(text: &str) -> anyhow::Result<u8> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(OK),
+    }
+}
+
+/// Writes to standard error.
+pub(crate) fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

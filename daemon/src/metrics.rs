@@ -1,0 +1,112 @@
+//! Metrics of the process, and the recorder that all metrics go to.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tidemill_engine::metrics::{COMMIT_SECONDS, Described, FRESHNESS, Kind, describe_all};
+
+use crate::process::Usage;
+
+macro_rules! described {
+    ($name:expr, $kind:ident, $unit:ident, [$($label:literal),*], $help:literal) => {
+        Described { name: $name, kind: Kind::$kind, labels: &[$($label),*], unit: Unit::$unit, help: $help }
+    };
+}
+
+/// Metrics of the process.
+pub const PROCESS: &[Described] = &[
+    described!("process_cpu_seconds_total", Counter, Seconds, [], "User and system CPU time of the daemon, in whole seconds."),
+    described!("process_resident_memory_bytes", Gauge, Bytes, [], "Resident memory of the daemon."),
+    described!("process_peak_resident_memory_bytes", Gauge, Bytes, [], "Largest resident memory since the daemon started."),
+    described!("process_open_fds", Gauge, Count, [], "Open file descriptors of the daemon."),
+    described!("process_threads", Gauge, Count, [], "Threads of the daemon."),
+    described!("tidemill_memory_budget_bytes", Gauge, Bytes, [], "`memory` of the configuration."),
+    described!("tidemill_build_info", Gauge, Count, ["version"], "1, with the version that runs."),
+];
+
+/// Every metric there is: the engine's, the connectors', the process's.
+#[must_use]
+pub fn all() -> Vec<&'static Described> {
+    tidemill_engine::metrics::ALL.iter().chain(tidemill_connectors::METRICS).chain(PROCESS).collect()
+}
+
+/// The reference of all metrics as Markdown: `docs/metrics.md`.
+#[must_use]
+pub fn docs() -> String {
+    use std::fmt::Write;
+    let mut text = String::from(
+        "# Metrics\n\nServed at `/metrics` in the Prometheus text format. This page is made from the code \
+         (`tidemill docs metrics`); a test compares. Times are seconds, sizes bytes; names and labels are a contract.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for d in all() {
+        let kind = match d.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<_> = d.labels.iter().map(|l| format!("`{l}`")).collect();
+        let _ = writeln!(text, "| `{}` | {kind} | {} | {} |", d.name, labels.join(", "), d.help);
+    }
+    text
+}
+
+/// Installs the recorder for the whole process.
+///
+/// # Errors
+/// When one is installed already.
+pub fn install(memory: u64) -> anyhow::Result<PrometheusHandle> {
+    let seconds = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+    ];
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(COMMIT_SECONDS.into()), &seconds)?
+        .set_buckets_for_metric(Matcher::Full(FRESHNESS.into()), &seconds)?
+        .upkeep_timeout(Duration::from_secs(5))
+        .install_recorder()?;
+    tidemill_engine::metrics::describe();
+    describe_all(tidemill_connectors::METRICS);
+    describe_all(PROCESS);
+    #[allow(clippy::cast_precision_loss)] // gauges are floats
+    gauge!("tidemill_memory_budget_bytes").set(memory as f64);
+    gauge!("tidemill_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+/// Refreshes the metrics of the process.
+#[allow(clippy::cast_precision_loss)] // gauges are floats
+pub fn refresh_process() {
+    let Some(usage) = Usage::now() else { return };
+    counter!("process_cpu_seconds_total").absolute(usage.cpu.as_secs());
+    gauge!("process_resident_memory_bytes").set(usage.rss_bytes as f64);
+    gauge!("process_peak_resident_memory_bytes").set(usage.peak_rss_bytes as f64);
+    gauge!("process_open_fds").set(usage.open_fds as f64);
+    gauge!("process_threads").set(usage.threads as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_in_docs_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, super::docs()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), super::docs(), "run the test again with UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn names_are_told_once_and_follow_the_conventions() {
+        let mut names: Vec<_> = super::all().iter().map(|d| d.name).collect();
+        let n = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), n);
+        for d in super::all() {
+            let counter = d.kind == tidemill_engine::metrics::Kind::Counter;
+            assert_eq!(counter, d.name.ends_with("_total"), "{}", d.name);
+            assert!(d.help.ends_with('.'), "{}", d.name);
+        }
+    }
+}

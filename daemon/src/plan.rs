@@ -1,0 +1,102 @@
+//! A configuration with everything that can be checked without starting: types, queries, columns.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use tidemill_config as config;
+use tidemill_config::{Fault, Loaded};
+use tidemill_engine::format::Format;
+use tidemill_engine::operator::Operator;
+use tidemill_operators::{SqlError, SqlLimits, SqlOperator};
+
+use crate::wire;
+
+/// A configuration that can be run.
+pub struct Plan {
+    /// The settings.
+    pub loaded: Loaded,
+    /// Its jobs, by name.
+    pub jobs: Vec<PlannedJob>,
+}
+
+/// A job whose format and operators exist.
+pub struct PlannedJob {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub settings: config::Job,
+    /// Its format, cut down to the columns its operators read.
+    pub format: Arc<dyn Format>,
+    /// Its operators.
+    pub operators: Vec<Operator>,
+    /// Schema of the rows that reach the sink.
+    pub schema: SchemaRef,
+}
+
+/// Loads and plans a file or folder.
+///
+/// # Errors
+/// All faults there are.
+pub fn load(path: &Path) -> Result<Plan, Vec<Fault>> {
+    plan(config::load(path, &config::System)?, &SqlLimits::default())
+}
+
+/// Plans a loaded configuration; queries run under `limits`.
+///
+/// # Errors
+/// All faults there are.
+pub fn plan(loaded: Loaded, limits: &SqlLimits) -> Result<Plan, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut jobs = Vec::new();
+    for (name, settings) in &loaded.config.jobs {
+        match plan_job(&loaded, name, settings, limits) {
+            Ok(job) => jobs.push(job),
+            Err(more) => faults.extend(more),
+        }
+    }
+    if faults.is_empty() { Ok(Plan { loaded, jobs }) } else { Err(faults) }
+}
+
+fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &SqlLimits) -> Result<PlannedJob, Vec<Fault>> {
+    let at = |key: &str, message: String| vec![loaded.fault_at(&format!("job.{name}.{key}"), message)];
+    if let config::Source::Kafka(kafka) = &settings.source {
+        let faults = wire::source::check_properties(kafka);
+        if !faults.is_empty() {
+            return Err(faults.into_iter().flat_map(|fault| at("source.properties", fault)).collect());
+        }
+    }
+    let whole = wire::format::format(&settings.format, None).map_err(|e| at("format", e))?;
+    let mut used = None;
+    let mut schema = whole.schema();
+    for (i, operator) in settings.operators.iter().enumerate() {
+        let config::Operator::Sql(sql) = operator;
+        let fault = |e: SqlError| at(&format!("operator[{i}].query"), e.to_string());
+        if i == 0 {
+            let columns = SqlOperator::columns_used(&sql.query, schema.clone()).map_err(fault)?;
+            let narrow = wire::format::format(&settings.format, Some(&columns)).map_err(|e| at("format", e))?;
+            schema = narrow.schema();
+            used = Some(narrow);
+        }
+        schema = SqlOperator::plan(&sql.query, schema, limits.clone()).map_err(fault)?.schema();
+    }
+    // Planned again with the narrowed input, so that errors above named the columns as the file has them.
+    let format = used.unwrap_or(whole);
+    let mut operators = Vec::new();
+    let mut input = format.schema();
+    for (i, operator) in settings.operators.iter().enumerate() {
+        let config::Operator::Sql(sql) = operator;
+        let planned = SqlOperator::plan(&sql.query, input, limits.clone())
+            .map_err(|e| at(&format!("operator[{i}].query"), e.to_string()))?;
+        input = planned.schema();
+        operators.push(planned);
+    }
+    for column in settings.sink.partition_by() {
+        if input.index_of(column).is_err() {
+            let known: Vec<_> = input.fields().iter().map(|f| f.name().as_str()).collect();
+            return Err(at("sink.partition_by", format!("no column `{}`; there are {}", column.as_str(), known.join(", "))));
+        }
+    }
+    wire::sink::check(&settings.sink, name, &input).map_err(|e| at("sink", e))?;
+    Ok(PlannedJob { name: name.to_owned(), settings: settings.clone(), format, operators, schema: input })
+}

@@ -1,0 +1,73 @@
+//! From settings to the engine's parts: the only place that knows the configuration and the components.
+
+pub mod budget;
+pub mod format;
+pub mod sink;
+pub mod source;
+
+use std::sync::Arc;
+
+use tidemill_config as config;
+use tidemill_engine::clock::Clock;
+use tidemill_engine::dead_letter;
+use tidemill_engine::intake::Keep;
+use tidemill_engine::job::{JobSpec, OnError};
+use tidemill_engine::window::WindowBounds;
+use tokio::sync::watch;
+
+use crate::plan::PlannedJob;
+use crate::state::State;
+use budget::Budget;
+
+/// Builds a job, and what changes its window bounds while it runs.
+#[must_use]
+pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clock) -> (JobSpec, watch::Sender<WindowBounds>) {
+    let settings = &planned.settings;
+    let (bounds, watched) = watch::channel(WindowBounds {
+        max_age: settings.window.max_age,
+        max_rows: settings.window.max_rows,
+        max_bytes: settings.window.max_bytes,
+        idle: settings.window.idle,
+    });
+    let on_error = match settings.on_error {
+        config::OnError::Fail => OnError::Fail,
+        config::OnError::Skip => OnError::Skip,
+        config::OnError::DeadLetter => OnError::DeadLetter,
+    };
+    let dead = on_error == OnError::DeadLetter;
+    let uses = |column| settings.format.metadata().contains(&column);
+    let make = |settings: &config::Sink, role, schema, memory| {
+        sink::factory(sink::Order {
+            settings: settings.clone(),
+            job: planned.name.clone(),
+            role,
+            schema,
+            memory,
+            state: state.clone(),
+            clock: clock.clone(),
+        })
+    };
+    let spec = JobSpec {
+        name: planned.name.clone(),
+        source: source::factory(&settings.source, &planned.name, state, budget, clock),
+        format: planned.format.clone(),
+        operators: planned.operators.clone(),
+        sink: make(&settings.sink, sink::Role::Main, planned.schema.clone(), budget.encode_bytes),
+        dead_letter: settings
+            .dead_letter
+            .as_ref()
+            .filter(|_| dead)
+            .map(|s| make(s, sink::Role::DeadLetter, dead_letter::schema(), budget.dead_letter_bytes)),
+        on_error,
+        max_errors_per_minute: Some(settings.max_errors_per_minute),
+        bounds: watched,
+        keep: Keep {
+            key: dead || uses(config::Metadata::Key),
+            headers: dead || uses(config::Metadata::Headers),
+        },
+        limits: budget.limits(),
+        marks: Box::new(state.marks(&planned.name)),
+        clock: clock.clone(),
+    };
+    (spec, bounds)
+}

@@ -1,0 +1,113 @@
+//! Sinks.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use tidemill_config as config;
+use tidemill_connectors::blackhole::BlackholeSink;
+use tidemill_connectors::files::{Compression, FileFormat, FilesOptions, FilesSink, LocalStore, ParquetOptions};
+use tidemill_connectors::stdout::StdoutSink;
+use tidemill_engine::clock::Clock;
+use tidemill_engine::job::MakeSink;
+use tidemill_engine::sink::{Sink, SinkError};
+
+use crate::state::State;
+
+/// What a sink is to its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Where rows go.
+    Main,
+    /// Where refused records go.
+    DeadLetter,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "sink",
+            Self::DeadLetter => "dead-letter",
+        }
+    }
+}
+
+/// A sink to be made.
+pub struct Order {
+    /// Its settings.
+    pub settings: config::Sink,
+    /// Its job.
+    pub job: String,
+    /// What it is to the job.
+    pub role: Role,
+    /// Schema of the rows it gets.
+    pub schema: SchemaRef,
+    /// Bytes its encoders may hold.
+    pub memory: usize,
+    /// The daemon's folder.
+    pub state: Arc<State>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Makes this sink, anew for each run.
+#[must_use]
+pub fn factory(order: Order) -> MakeSink {
+    Box::new(move || match files(&order.settings, &order.job, order.state.instance(), &order.schema, order.memory, &order.clock) {
+        Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
+        None => {
+            let positions = order.state.positions_file(&order.job, order.role.as_str());
+            Ok(match order.settings {
+                config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
+                _ => Box::new(BlackholeSink::new(positions)),
+            })
+        }
+    })
+}
+
+/// Checks settings against the schema of the rows without touching anything.
+///
+/// # Errors
+/// What is wrong.
+pub fn check(settings: &config::Sink, job: &str, schema: &SchemaRef) -> Result<(), String> {
+    match files(settings, job, "check", schema, 1 << 20, &Clock::system()) {
+        Some(options) => FilesSink::new(options).map(drop).map_err(|e: SinkError| e.message),
+        None => Ok(()),
+    }
+}
+
+/// Options of a files sink; `None` for other sinks.
+#[must_use]
+pub fn files(
+    settings: &config::Sink,
+    job: &str,
+    instance: &str,
+    schema: &SchemaRef,
+    memory: usize,
+    clock: &Clock,
+) -> Option<FilesOptions> {
+    let store = Arc::new(LocalStore::new(settings.path()?.as_str()));
+    let mut options = FilesOptions::new(job, instance, store, schema.clone(), clock.clone());
+    options.memory = memory;
+    options.partition_by = settings.partition_by().iter().map(|c| c.as_str().to_owned()).collect();
+    match settings {
+        config::Sink::Parquet(parquet) => {
+            options.file_size = parquet.file_size;
+            options.format = FileFormat::Parquet(ParquetOptions {
+                compression: match parquet.compression {
+                    config::Compression::None => Compression::None,
+                    config::Compression::Snappy => Compression::Snappy,
+                    config::Compression::Zstd => Compression::Zstd,
+                    config::Compression::Lz4 => Compression::Lz4,
+                },
+                row_group_bytes: memory.min(64 << 20),
+                ..ParquetOptions::default()
+            });
+        }
+        config::Sink::Ndjson(ndjson) => {
+            options.file_size = ndjson.file_size;
+            options.format = FileFormat::Ndjson;
+        }
+        config::Sink::Stdout(_) | config::Sink::Blackhole(_) => return None,
+    }
+    Some(options)
+}
