@@ -1,1 +1,4 @@
 //! tidemill
+pub mod json;
+pub mod metadata;
+pub mod raw;

@@ -1,5 +1,6 @@
 //! Raw records in arrival order: one arena of bytes, and beside it a small fixed entry for each record.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::partition::Partition;
@@ -234,6 +235,17 @@ impl Chunk {
             key: (e.key_len != ABSENT).then(|| &self.arena[value_end..key_end]),
             headers: &self.arena[key_end..key_end + e.headers_len as usize],
         }
+    }
+
+    /// Where the value of record `i` is in the arena; `None` for a tombstone.
+    ///
+    /// # Panics
+    /// When there is no record `i`.
+    #[inline]
+    #[must_use]
+    pub fn value_range(&self, i: usize) -> Option<Range<usize>> {
+        let e = &self.entries[i];
+        (e.value_len != ABSENT).then(|| e.start as usize..e.start as usize + e.value_len as usize)
     }
 
     /// All records in order.
