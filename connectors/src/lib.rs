@@ -1,1 +1,2 @@
 //! tidemill
+pub mod files;
