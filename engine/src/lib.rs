@@ -28,4 +28,5 @@ mod rows_in_window;
 mod run;
 pub mod sink;
 pub mod source;
+pub mod testkit;
 pub mod window;

@@ -1,0 +1,303 @@
+//! A window's rows on their way into staged files: one encoder thread a window, behind a short queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use tidemill_engine::clock::Clock;
+use tidemill_engine::failpoint;
+use tidemill_engine::sink::{SinkError, Staged, Staging};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::encode::{Counted, EncodeError, Encoder};
+use super::layout::Layout;
+use super::partition::Partitioner;
+use super::store::{Fault, Store, StoreError};
+use super::{FileFormat, sink_error};
+
+/// Batches that wait for the encoder: one to work on next, so that neither side waits long for the other.
+const QUEUE: usize = 2;
+
+/// What all windows of a sink share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) layout: Layout,
+    pub(super) format: FileFormat,
+    pub(super) partitioner: Partitioner,
+    pub(super) file_size: u64,
+    pub(super) open_files: usize,
+    /// Bytes that all encoders may hold together, and do hold.
+    pub(super) memory: usize,
+    pub(super) held: AtomicUsize,
+}
+
+/// A staged file, complete and durable.
+#[derive(Debug)]
+pub(super) struct StagedFile {
+    pub(super) staged: String,
+    /// Its final folder, `""` for the root.
+    pub(super) folder: String,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+/// A sealed window. Dropped without [`keep`](Window::keep) = its files are deleted.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) token: Uuid,
+    pub(super) files: Vec<StagedFile>,
+    /// When it was begun, by the wall clock.
+    pub(super) begun_ms: i64,
+    store: Arc<dyn Store>,
+    owned: bool,
+}
+
+impl Window {
+    /// A window without rows.
+    pub(super) fn empty(store: Arc<dyn Store>) -> Self {
+        Self { token: Uuid::new_v4(), files: Vec::new(), begun_ms: 0, store, owned: false }
+    }
+
+    /// From here on a record may name its files: nobody but the log decides about them.
+    pub(super) fn keep(&mut self) {
+        self.owned = false;
+    }
+
+    /// The record will never be: the files go with this.
+    pub(super) fn disown(&mut self) {
+        self.owned = true;
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        if self.owned && !self.files.is_empty() {
+            self.store.discard(self.files.iter().map(|f| f.staged.clone()).collect());
+        }
+    }
+}
+
+enum Message {
+    Rows(RecordBatch),
+    Seal,
+}
+
+/// The async end of a window being written.
+pub(super) struct FileStaging {
+    queue: Option<mpsc::Sender<Message>>,
+    encoder: Option<JoinHandle<Result<Window, SinkError>>>,
+}
+
+impl FileStaging {
+    /// Starts the encoder thread.
+    pub(super) fn start(shared: Arc<Shared>, clock: Clock) -> Self {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let encoder = tokio::task::spawn_blocking(move || encode(shared, clock.wall_ms(), messages));
+        Self { queue: Some(queue), encoder: Some(encoder) }
+    }
+
+    async fn outcome(&mut self) -> Result<Window, SinkError> {
+        self.queue = None;
+        match self.encoder.take() {
+            Some(encoder) => encoder.await.unwrap_or_else(|e| Err(SinkError::bug(format!("the encoder died: {e}")))),
+            None => Err(SinkError::bug("a window was written to after it failed")),
+        }
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), SinkError> {
+        if let Some(queue) = &self.queue
+            && queue.send(message).await.is_ok()
+        {
+            return Ok(());
+        }
+        // The encoder hangs up only when it failed.
+        match self.outcome().await {
+            Err(e) => Err(e),
+            Ok(_) => Err(SinkError::bug("the encoder stopped early")),
+        }
+    }
+}
+
+#[async_trait]
+impl Staging for FileStaging {
+    async fn write(&mut self, rows: RecordBatch) -> Result<(), SinkError> {
+        self.send(Message::Rows(rows)).await
+    }
+
+    async fn seal(mut self: Box<Self>) -> Result<Staged, SinkError> {
+        self.send(Message::Seal).await?;
+        let window = self.outcome().await?;
+        if !window.files.is_empty() {
+            window.store.sync_folder(&window.layout_folder()).await.map_err(sink_error)?;
+        }
+        failpoint!("files.after_seal");
+        Ok(Staged {
+            rows: window.files.iter().map(|f| f.rows).sum(),
+            bytes: window.files.iter().map(|f| f.bytes).sum(),
+            files: window.files.len() as u64,
+            payload: Box::new(window),
+        })
+    }
+}
+
+impl Window {
+    fn layout_folder(&self) -> String {
+        let name = self.files.first().map_or("", |f| f.staged.as_str());
+        name.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned())
+    }
+}
+
+/// The encoder thread. The queue closing without a seal means that the window is aborted.
+fn encode(shared: Arc<Shared>, begun_ms: i64, mut messages: mpsc::Receiver<Message>) -> Result<Window, SinkError> {
+    let mut files = Files::new(shared, begun_ms);
+    loop {
+        match messages.blocking_recv() {
+            Some(Message::Rows(rows)) => files.write(rows)?,
+            Some(Message::Seal) => return files.seal(),
+            None => return Err(SinkError::retry("the window was aborted")),
+        }
+    }
+}
+
+struct OpenFile {
+    staged: String,
+    encoder: Box<dyn Encoder>,
+    rows: u64,
+    memory: usize,
+    used: u64,
+}
+
+/// The files of one window.
+struct Files {
+    shared: Arc<Shared>,
+    window: Window,
+    open: HashMap<String, OpenFile>,
+    /// This window's part of [`Shared::held`].
+    memory: usize,
+    uses: u64,
+}
+
+impl Files {
+    fn new(shared: Arc<Shared>, begun_ms: i64) -> Self {
+        let window = Window { begun_ms, owned: true, ..Window::empty(shared.store.clone()) };
+        Self { shared, window, open: HashMap::new(), memory: 0, uses: 0 }
+    }
+
+    fn write(&mut self, rows: RecordBatch) -> Result<(), SinkError> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        for (folder, rows) in shared.partitioner.split(rows)? {
+            self.write_to(folder, &rows)?;
+        }
+        Ok(())
+    }
+
+    fn write_to(&mut self, folder: String, rows: &RecordBatch) -> Result<(), SinkError> {
+        if !self.open.contains_key(&folder) {
+            if self.open.len() >= self.shared.open_files
+                && let Some(oldest) = self.open.iter().min_by_key(|(_, f)| f.used).map(|(folder, _)| folder.clone())
+            {
+                self.close(&oldest)?;
+            }
+            let file = self.create()?;
+            self.open.insert(folder.clone(), file);
+        }
+        self.uses += 1;
+        let Some(file) = self.open.get_mut(&folder) else { return Err(SinkError::bug("an open file is gone")) };
+        file.used = self.uses;
+        file.encoder.write(rows).map_err(|e| encode_error(&self.shared, &file.staged, e))?;
+        file.rows += rows.num_rows() as u64;
+        failpoint!("files.mid_write");
+        let full = file.encoder.size() >= self.shared.file_size;
+        self.account(&folder);
+        if full {
+            self.close(&folder)?;
+        }
+        self.relieve()
+    }
+
+    fn create(&self) -> Result<OpenFile, SinkError> {
+        let staged = self.shared.layout.staged();
+        let file = Counted { file: self.shared.store.create(&staged).map_err(sink_error)?, bytes: 0 };
+        failpoint!("files.staged_open");
+        let (layout, schema) = (&self.shared.layout, self.shared.partitioner.schema());
+        let encoder = self
+            .shared
+            .format
+            .encoder(schema, file, layout.job(), self.window.token)
+            .map_err(|e| encode_error(&self.shared, &staged, e))?;
+        Ok(OpenFile { staged, encoder, rows: 0, memory: 0, used: 0 })
+    }
+
+    /// Brings the account of a file's memory up to date.
+    fn account(&mut self, folder: &str) {
+        if let Some(file) = self.open.get_mut(folder) {
+            let now = file.encoder.memory();
+            self.shared.held.fetch_add(now, Ordering::AcqRel);
+            self.shared.held.fetch_sub(file.memory, Ordering::AcqRel);
+            self.memory = self.memory + now - file.memory;
+            file.memory = now;
+        }
+    }
+
+    /// Gives up memory while the encoders hold too much: the largest row groups first, then whole files. A window that
+    /// holds little leaves that to the one that holds much.
+    fn relieve(&mut self) -> Result<(), SinkError> {
+        while self.shared.held.load(Ordering::Acquire) > self.shared.memory && self.memory > self.shared.memory / 4 {
+            let Some(folder) = self.open.iter().max_by_key(|(_, f)| f.memory).map(|(folder, _)| folder.clone()) else {
+                break;
+            };
+            let Some(file) = self.open.get_mut(&folder) else { break };
+            let before = file.memory;
+            file.encoder.flush().map_err(|e| encode_error(&self.shared, &file.staged, e))?;
+            self.account(&folder);
+            if self.open.get(&folder).is_some_and(|f| f.memory > before / 2) {
+                self.close(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, folder: &str) -> Result<(), SinkError> {
+        let Some(file) = self.open.remove(folder) else { return Ok(()) };
+        self.shared.held.fetch_sub(file.memory, Ordering::AcqRel);
+        self.memory -= file.memory;
+        let finished = file.encoder.finish().map_err(|e| encode_error(&self.shared, &file.staged, e))?;
+        let bytes = finished.bytes;
+        let durable = finished.file.finish();
+        durable.map_err(|e| encode_error(&self.shared, &file.staged, EncodeError::Io(e)))?;
+        self.window.files.push(StagedFile { staged: file.staged, folder: folder.to_owned(), rows: file.rows, bytes });
+        Ok(())
+    }
+
+    fn seal(mut self) -> Result<Window, SinkError> {
+        let mut folders: Vec<String> = self.open.keys().cloned().collect();
+        folders.sort_unstable();
+        for folder in folders {
+            self.close(&folder)?;
+        }
+        let empty = Window::empty(self.shared.store.clone());
+        Ok(std::mem::replace(&mut self.window, empty))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.shared.held.fetch_sub(self.memory, Ordering::AcqRel);
+    }
+}
+
+fn encode_error(shared: &Shared, staged: &str, error: EncodeError) -> SinkError {
+    let place = shared.store.place();
+    match error {
+        EncodeError::Io(e) => sink_error(StoreError::new(Fault::Failed, format!("cannot write {place}/{staged}: {e}"))),
+        EncodeError::Rows(e) => SinkError::bug(format!("cannot encode rows for {place}/{staged}: {e}")),
+    }
+}
