@@ -1,0 +1,147 @@
+//! What the brokers say of the logs of some partitions: ends and topic identities, in a few requests for any number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+use tidemill_engine::clock::Clock;
+use tidemill_engine::partition::Partition;
+use tidemill_engine::source::SourceError;
+
+use super::ffi::{self, AdminError, KafkaConsumer, OffsetSpec};
+
+/// Longest that one question may take with all its retries.
+const ASK_FOR: Duration = Duration::from_secs(30);
+const ONE_REQUEST: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Asks brokers through a consumer's connections.
+pub(super) struct LogFacts<'a> {
+    pub(super) consumer: &'a KafkaConsumer,
+    pub(super) clock: &'a Clock,
+}
+
+/// How to take an error of a request.
+fn passes(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::UnsupportedVersion
+            | Code::UnsupportedFeature
+            | Code::InvalidArgument
+            | Code::InvalidTopic
+    )
+}
+
+impl LogFacts<'_> {
+    /// Offsets at `spec` for every one of `partitions`. Retries what may pass for 30 s.
+    pub(super) fn offsets(
+        &self,
+        partitions: &[Partition],
+        spec: OffsetSpec,
+        read_committed: bool,
+    ) -> Result<BTreeMap<Partition, i64>, SourceError> {
+        let mut found = BTreeMap::new();
+        let mut open: Vec<Partition> = partitions.to_vec();
+        let give_up = self.clock.now() + ASK_FOR;
+        while !open.is_empty() {
+            let mut failed: Option<(String, AdminError)> = None;
+            match ffi::list_offsets(self.consumer, &open, spec, read_committed, ONE_REQUEST) {
+                Err(error) => failed = Some((format!("{} partitions", open.len()), error)),
+                Ok(answers) => {
+                    for (partition, answer) in answers {
+                        match answer {
+                            Ok(offset) => drop(found.insert(partition, offset)),
+                            Err(error) => failed = Some((partition.to_string(), error)),
+                        }
+                    }
+                    open.retain(|p| !found.contains_key(p));
+                }
+            }
+            if open.is_empty() {
+                break;
+            }
+            if let Some((what, AdminError { code, text })) = &failed
+                && (!passes(*code) || self.clock.now() >= give_up)
+            {
+                let message = format!("cannot read the offsets of {what}: {text} ({code:?})");
+                return Err(SourceError { retry: passes(*code), message });
+            }
+            if self.clock.now() >= give_up {
+                return Err(SourceError::retry(format!("no broker tells the offsets of {}", open[0])));
+            }
+            std::thread::sleep(RETRY_AFTER);
+        }
+        Ok(found)
+    }
+
+    /// What the group has committed for `partitions`; those without are absent.
+    pub(super) fn committed(&self, partitions: &[Partition]) -> Result<BTreeMap<Partition, i64>, SourceError> {
+        let mut list = TopicPartitionList::new();
+        for p in partitions {
+            list.add_partition(&p.topic, p.index);
+        }
+        let found = self
+            .consumer
+            .committed_offsets(list, ASK_FOR)
+            .map_err(|e| SourceError::retry(format!("cannot read the group's committed offsets: {e}")))?;
+        let mut offsets = BTreeMap::new();
+        for e in found.elements() {
+            e.error().map_err(|error| {
+                SourceError::retry(format!(
+                    "cannot read the committed offset of {}/{}: {error}",
+                    e.topic(),
+                    e.partition()
+                ))
+            })?;
+            if let Offset::Offset(at) = e.offset() {
+                offsets.insert(Partition::new(e.topic(), e.partition()), at);
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// Topic ids by name; topics without one (older brokers) are absent. A topic that does not exist is an error.
+    pub(super) fn topic_ids(&self, topics: &[&str]) -> Result<BTreeMap<String, Arc<str>>, SourceError> {
+        let give_up = self.clock.now() + ASK_FOR;
+        loop {
+            let failed = match ffi::describe_topics(self.consumer, topics, ONE_REQUEST) {
+                Err(AdminError { code: Code::UnsupportedFeature | Code::UnsupportedVersion, .. }) => {
+                    return Ok(BTreeMap::new());
+                }
+                Err(error) => (format!("{} topics", topics.len()), error),
+                Ok(answers) => {
+                    let mut ids = BTreeMap::new();
+                    let mut failed = None;
+                    for (topic, answer) in answers {
+                        match answer {
+                            Ok(facts) => {
+                                if let Some(id) = facts.id {
+                                    ids.insert(topic, id);
+                                }
+                            }
+                            Err(error) => failed = Some((format!("topic {topic}"), error)),
+                        }
+                    }
+                    match failed {
+                        None => return Ok(ids),
+                        Some(failed) => failed,
+                    }
+                }
+            };
+            let (what, AdminError { code, text }) = failed;
+            if !passes(code) || self.clock.now() >= give_up {
+                return Err(SourceError {
+                    retry: passes(code),
+                    message: format!("cannot describe {what}: {text} ({code:?})"),
+                });
+            }
+            std::thread::sleep(RETRY_AFTER);
+        }
+    }
+}
