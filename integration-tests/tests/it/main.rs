@@ -1,0 +1,4 @@
+//! All integration tests: one binary (one link, one shared broker).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod harness;
