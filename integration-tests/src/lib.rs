@@ -3,6 +3,10 @@
 //!
 //! The tests themselves are in `tests/it/`; `README.md` says how to run the long ones.
 
+pub mod checker;
 pub mod jars;
 pub mod kafka;
+pub mod ledger;
 pub mod process;
+pub mod producer;
+pub mod records;
