@@ -4,7 +4,9 @@
 //! The tests themselves are in `tests/it/`; `README.md` says how to run the long ones.
 
 pub mod checker;
+pub mod daemon;
 pub mod jars;
+pub mod job;
 pub mod kafka;
 pub mod ledger;
 pub mod process;

@@ -9,7 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tidemill_integration_tests::kafka::Kafka;
 use tidemill_integration_tests::ledger::{Expected, Ledger};
 use tidemill_integration_tests::producer::{Plan, Producer, produce};
-use tidemill_integration_tests::records::Mix;
+use tidemill_integration_tests::records::{Maker, Mix};
 
 fn send_some(kafka: &Kafka, topic: &str, count: usize) {
     let producer: BaseProducer = kafka.client().set("message.timeout.ms", "30000").create().unwrap();
@@ -121,4 +121,17 @@ fn a_producer_keeps_its_rate_and_outlives_a_broker_that_is_killed() {
     let ledger = producer.finish().unwrap();
     assert!(ledger.committed() > 8_000, "{}", ledger.committed());
     assert_eq!(read_back(&kafka, &ledger), ledger.committed());
+}
+
+/// Sends everyday records with `keys` different keys in turn; how many.
+pub fn send_keyed(kafka: &Kafka, topic: &str, count: usize, keys: usize) -> usize {
+    let producer: BaseProducer = kafka.client().set("message.timeout.ms", "30000").create().unwrap();
+    let maker = Maker { seed: 5, mix: Mix::PLAIN };
+    for n in 0..count {
+        let value = maker.record(n as u64).value.unwrap();
+        producer.send(BaseRecord::to(topic).key(&format!("{}", n % keys)).payload(&value)).unwrap();
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+    count
 }
