@@ -1,1 +1,14 @@
-//! tidemill
+//! The harness of the integration tests: a real Kafka broker, a producer that knows what it sent, a checker that
+//! reads the sink as its users do, and the daemon as a process that can be killed.
+//!
+//! The tests themselves are in `tests/it/`; `README.md` says how to run the long ones.
+
+pub mod checker;
+pub mod daemon;
+pub mod jars;
+pub mod job;
+pub mod kafka;
+pub mod ledger;
+pub mod process;
+pub mod producer;
+pub mod records;

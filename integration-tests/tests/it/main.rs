@@ -1,0 +1,8 @@
+//! All integration tests: one binary (one link, one shared broker).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod bounded;
+mod faults;
+mod harness;
+mod kills;
+mod support;
