@@ -10,6 +10,7 @@ pub mod files;
 pub mod generator;
 pub mod json;
 pub mod kafka;
+pub mod kept;
 pub mod metadata;
 mod metrics;
 pub mod raw;

@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use tidemill_config as config;
 use tidemill_connectors::blackhole::BlackholeSink;
 use tidemill_connectors::files::{Compression, FileFormat, FilesOptions, FilesSink, LocalStore, ParquetOptions};
+use tidemill_connectors::kept::KeptPositions;
 use tidemill_connectors::stdout::StdoutSink;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::job::MakeSink;
@@ -55,10 +56,10 @@ pub fn factory(order: Order) -> MakeSink {
     Box::new(move || match files(&order.settings, &order.job, order.state.instance(), &order.schema, order.memory, &order.clock) {
         Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
         None => {
-            let positions = order.state.positions_file(&order.job, order.role.as_str());
+            let positions = KeptPositions::new(order.state.positions_file(&order.job, order.role.as_str()));
             Ok(match order.settings {
                 config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
-                _ => Box::new(BlackholeSink::new(positions)),
+                _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
             })
         }
     })

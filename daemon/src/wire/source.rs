@@ -68,11 +68,11 @@ pub fn factory(settings: &config::Source, job: &str, state: &Arc<State>, budget:
             let options = GeneratorOptions {
                 topic: job.to_owned(),
                 partitions: generator.partitions,
-                rate: generator.rate,
-                records: generator.records,
+                rate: generator.rate.unwrap_or(0),
+                total: generator.records,
                 seed: generator.seed,
             };
-            Box::new(move || Ok(Box::new(GeneratorSource::new(options.clone(), clock.clone()))))
+            Box::new(move || Ok(Box::new(GeneratorSource::new(options.clone(), clock.clone())?)))
         }
     }
 }
