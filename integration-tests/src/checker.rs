@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 pub use report::{Counts, Report};
 
 use crate::ledger::{Expected, Ledger};
-use crate::records::Fate;
+use crate::records::{Fate, Row};
 use columns::{LetterColumns, RowColumns, column};
 
 /// Compares a sink's folder and, where there is one, the dead letters' folder with what was produced.
@@ -199,6 +199,12 @@ fn read_file(path: &Path, mut look: impl FnMut(&RecordBatch) -> Result<()>) -> R
         look(&batch?)?;
     }
     Ok(())
+}
+
+/// The rows of a batch with the columns of a good record.
+pub fn rows_of(batch: &RecordBatch) -> Result<Vec<Row>> {
+    let columns = RowColumns::of(batch)?;
+    Ok((0..batch.num_rows()).map(|i| columns.row(i)).collect())
 }
 
 /// Counts rows only: for watching a run.

@@ -8,7 +8,7 @@ use arrow::datatypes::{Field, Fields};
 use parquet::arrow::ArrowWriter;
 
 use super::*;
-use crate::records::{Maker, Mix, Record, Row};
+use crate::records::{Maker, Mix, Record};
 
 const MAKER: Maker = Maker { seed: 3, mix: Mix { bad: 0.2, tombstones: 0.1, odd: 0.3 } };
 
