@@ -145,6 +145,12 @@ impl Service {
         Ok(Self { shared, stop, http, runtime, threads })
     }
 
+    /// Where asynchronous work runs.
+    #[must_use]
+    pub fn handle(&self) -> &tokio::runtime::Handle {
+        self.runtime.handle()
+    }
+
     /// True when no job does anything any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
