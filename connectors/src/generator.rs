@@ -17,19 +17,19 @@ use tidemill_engine::source::{Source, SourceError, SourceEvent};
 pub struct GeneratorOptions {
     /// Topic name of its partitions.
     pub topic: String,
-    /// Number of partitions, at least 1.
+    /// Number of partitions; 0 counts as 1.
     pub partitions: u32,
     /// Records per second over all partitions; 0: as fast as they are taken.
     pub rate: u64,
     /// Records over all partitions; `None`: no end.
-    pub total: Option<u64>,
+    pub records: Option<u64>,
     /// Another seed gives other records.
     pub seed: u64,
 }
 
 impl Default for GeneratorOptions {
     fn default() -> Self {
-        Self { topic: "clicks".to_owned(), partitions: 4, rate: 1000, total: None, seed: 42 }
+        Self { topic: "clicks".to_owned(), partitions: 4, rate: 1000, records: None, seed: 42 }
     }
 }
 
@@ -55,15 +55,12 @@ pub struct GeneratorSource {
 
 impl GeneratorSource {
     /// A generator; it starts with the first run.
-    ///
-    /// # Errors
-    /// A person error when there are no partitions.
-    pub fn new(options: GeneratorOptions, clock: Clock) -> Result<Self, SourceError> {
-        let count = i32::try_from(options.partitions).ok().filter(|&n| n > 0).ok_or_else(|| {
-            SourceError::person(format!("generator: {} partitions; expected 1 to {}", options.partitions, i32::MAX))
-        })?;
+    #[must_use]
+    pub fn new(mut options: GeneratorOptions, clock: Clock) -> Self {
+        let count = i32::try_from(options.partitions.max(1)).unwrap_or(i32::MAX);
+        options.partitions = count.unsigned_abs();
         let topic: Arc<str> = options.topic.as_str().into();
-        Ok(Self {
+        Self {
             partitions: (0..count).map(|i| Partition::new(topic.clone(), i)).collect(),
             options,
             clock,
@@ -73,13 +70,13 @@ impl GeneratorSource {
             given: 0,
             value: Vec::with_capacity(512),
             key: Vec::with_capacity(16),
-        })
+        }
     }
 
     /// One past the last offset of a partition; `None`: no end.
     fn end(&self, partition: u64) -> Option<u64> {
         let n = u64::from(self.options.partitions);
-        self.options.total.map(|total| total.saturating_sub(partition).div_ceil(n))
+        self.options.records.map(|records| records.saturating_sub(partition).div_ceil(n))
     }
 
     /// How many records the rate allows now. After a standstill at most a second's worth is made up for.
@@ -299,8 +296,8 @@ mod tests {
     const LIMITS: ChunkLimits = ChunkLimits { bytes: 64 << 20, records: 100_000 };
     const KEEP: Keep = Keep { key: true, headers: false };
 
-    fn options(total: Option<u64>, rate: u64) -> GeneratorOptions {
-        GeneratorOptions { partitions: 3, total, rate, ..GeneratorOptions::default() }
+    fn options(records: Option<u64>, rate: u64) -> GeneratorOptions {
+        GeneratorOptions { partitions: 3, records, rate, ..GeneratorOptions::default() }
     }
 
     fn begun(source: &mut GeneratorSource, at: [i64; 3]) -> Intake {
@@ -343,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_total_is_exact_over_all_partitions_and_then_it_ends() {
-        let mut source = GeneratorSource::new(options(Some(1000), 0), Clock::held(0)).unwrap();
+        let mut source = GeneratorSource::new(options(Some(1000), 0), Clock::held(0));
         let mut intake = begun(&mut source, [0, 0, 0]);
         assert_eq!(source.poll(&mut intake, Duration::ZERO).unwrap(), SourceEvent::End);
         assert_eq!([0, 1, 2].map(|s| intake.expected(s)), [334, 333, 333]);
@@ -356,7 +353,7 @@ mod tests {
     #[test]
     fn the_rate_holds_and_a_standstill_is_made_up_for_a_second_at_most() {
         let clock = Clock::held(5);
-        let mut source = GeneratorSource::new(options(None, 300), clock.clone()).unwrap();
+        let mut source = GeneratorSource::new(options(None, 300), clock.clone());
         let mut intake = begun(&mut source, [0, 0, 0]);
         let taken = |intake: &Intake| (0..3).map(|s| intake.expected(s)).sum::<i64>();
         source.poll(&mut intake, Duration::ZERO).unwrap();
@@ -373,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_position_of_another_topic_needs_a_person() {
-        let mut source = GeneratorSource::new(options(None, 0), Clock::held(0)).unwrap();
+        let mut source = GeneratorSource::new(options(None, 0), Clock::held(0));
         let error = source.begin(&[(Partition::new("clicks", 3), Position::at(0))]).unwrap_err();
         assert!(!error.retry && error.message.contains("clicks/3"), "{error}");
         assert!(source.begin(&[(Partition::new("other", 0), Position::at(0))]).is_err());

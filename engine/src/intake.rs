@@ -148,7 +148,7 @@ impl Intake {
     }
 
     /// Hands the open chunk on, putting an empty one made of `former` in its place.
-    pub(crate) fn take_chunk(&mut self, former: Option<Chunk>) -> Chunk {
+    pub fn take_chunk(&mut self, former: Option<Chunk>) -> Chunk {
         let next = match former {
             Some(former) => Chunk::reusing(self.partitions.clone(), former),
             None => Chunk::new(self.partitions.clone(), self.limits.bytes),

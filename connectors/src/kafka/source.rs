@@ -1,6 +1,6 @@
 //! The protocol of a run: assignment, positions, records, and the answer to a rebalance when the run has ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -478,16 +478,19 @@ impl Source for KafkaSource {
         self.metadata.forget();
         let Some(consumer) = self.consumer.take() else { return };
         consumer.context().close();
-        let mut events: VecDeque<_> = std::mem::take(&mut self.membership.pending);
-        consumer.context().take_events(&mut events);
+        consumer.context().take_events(&mut self.membership.pending);
         // A rebalance left unanswered would keep the client from leaving.
-        if !events.is_empty() {
-            let everything = offsets(self.membership.assigned().iter().map(|p| (p, 0)));
-            let _ = if Self::is_eager(&consumer) {
-                consumer.unassign()
-            } else {
-                consumer.incremental_unassign(&everything)
+        let all = offsets(self.membership.assigned().iter().map(|p| (p, 0)));
+        for event in std::mem::take(&mut self.membership.pending) {
+            let nothing = TopicPartitionList::new();
+            let answered = match event {
+                _ if Self::is_eager(&consumer) => consumer.unassign(),
+                GroupEvent::Assigned(_) => consumer.incremental_assign(&nothing),
+                GroupEvent::Revoked { .. } => consumer.incremental_unassign(&all),
             };
+            if let Err(error) = answered {
+                tracing::debug!(job = self.options.job, %error, "left in the middle of a rebalance");
+            }
         }
         // Leaving can hang in librdkafka: it is given a thread and a deadline.
         let (left, has_left) = sync_channel(1);
