@@ -1,0 +1,1 @@
+SELECT user_id FROM input WHERE 1 = 2

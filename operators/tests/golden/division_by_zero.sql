@@ -1,0 +1,1 @@
+SELECT user_id, 100 / quantity AS share FROM input

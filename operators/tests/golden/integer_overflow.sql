@@ -1,0 +1,1 @@
+SELECT user_id, big + 1 AS next FROM input

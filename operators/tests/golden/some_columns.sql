@@ -1,0 +1,1 @@
+SELECT ts, user_id FROM input

@@ -1,0 +1,1 @@
+SELECT * EXCEPT (tags, address, ts) FROM input WHERE quantity >= 5

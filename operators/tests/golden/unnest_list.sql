@@ -1,0 +1,1 @@
+SELECT user_id, unnest(tags) AS tag FROM input
