@@ -85,7 +85,7 @@ async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
         Some(options) => Ok(read_log(&*options.store, &job.name).await?.positions()),
         None => {
             let path = state_dir.join("jobs").join(&job.name).join("sink-positions.json");
-            Ok(KeptPositions::new(path).load()?)
+            Ok(KeptPositions::in_file(path).load()?)
         }
     }
 }

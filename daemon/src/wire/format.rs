@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use tidemill_config as config;
 use tidemill_connectors::json::{JsonFormat, JsonOptions, Tombstones};
 use tidemill_connectors::metadata::Metadata;
-use tidemill_connectors::raw::{RawFormat, RawOptions};
+use tidemill_connectors::raw::RawFormat;
 use tidemill_engine::format::Format;
 
 /// The format of these settings, of all its columns or only some.
@@ -30,12 +30,8 @@ pub fn format(settings: &config::Format, columns: Option<&[String]>) -> Result<A
             })
         }
         config::Format::Raw(raw) => {
-            let format = RawFormat::new(RawOptions {
-                metadata: metadata(&raw.metadata),
-                tombstones: tombstones(raw.tombstones),
-                max_record_bytes: usize::try_from(raw.max_record_bytes).unwrap_or(usize::MAX),
-            })
-            .map_err(|e| e.to_string())?;
+            let format =
+                RawFormat::new(&metadata(&raw.metadata), tombstones(raw.tombstones)).map_err(|e| e.to_string())?;
             Ok(match columns {
                 Some(columns) => Arc::new(format.with_projection(columns).map_err(|e| e.to_string())?),
                 None => Arc::new(format),

@@ -56,7 +56,7 @@ pub fn factory(order: Order) -> MakeSink {
     Box::new(move || match files(&order.settings, &order.job, order.state.instance(), &order.schema, order.memory, &order.clock) {
         Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
         None => {
-            let positions = KeptPositions::new(order.state.positions_file(&order.job, order.role.as_str()));
+            let positions = KeptPositions::in_file(order.state.positions_file(&order.job, order.role.as_str()));
             Ok(match order.settings {
                 config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
                 _ => Box::new(BlackholeSink::new(Arc::default(), positions)),

@@ -69,10 +69,10 @@ pub fn factory(settings: &config::Source, job: &str, state: &Arc<State>, budget:
                 topic: job.to_owned(),
                 partitions: generator.partitions,
                 rate: generator.rate.unwrap_or(0),
-                total: generator.records,
+                records: generator.records,
                 seed: generator.seed,
             };
-            Box::new(move || Ok(Box::new(GeneratorSource::new(options.clone(), clock.clone())?)))
+            Box::new(move || Ok(Box::new(GeneratorSource::new(options.clone(), clock.clone()))))
         }
     }
 }
