@@ -92,7 +92,7 @@ impl Decoder for RawFormat {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, AsArray};
+    use arrow::array::AsArray;
     use arrow::datatypes::{Int32Type, Int64Type, TimestampMillisecondType};
     use tidemill_engine::partition::Partition;
 

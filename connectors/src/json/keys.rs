@@ -26,8 +26,9 @@ impl Pattern {
         let mut head = [0; 16];
         head[..n].copy_from_slice(&text.as_bytes()[..n]);
         let mut mask = [0; 16];
-        mask[..n].fill(0xFF);
+        mask[..if plain { n } else { 16 }].fill(0xFF);
         Self {
+            // No key begins with a control character.
             head: if plain { u128::from_le_bytes(head) } else { 1 },
             mask: u128::from_le_bytes(mask),
             tail: text.as_bytes()[n..].into(),

@@ -36,6 +36,11 @@ mod time;
 mod unknown;
 mod value;
 
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
+
 pub use cause::Cause;
 pub use options::{FormatError, JsonOptions, Tombstones};
 pub use unknown::UNKNOWN_FIELDS_TOTAL;

@@ -256,7 +256,7 @@ fn slow_float<T: Float>(cx: &mut Context, buf: &[u8], p: usize, end: usize) -> R
 pub(super) const PRECISION_MAX: u8 = 38;
 
 /// What a decimal column takes.
-const A_DECIMAL: &str = "a number with the column's precision and scale";
+pub(super) const A_DECIMAL: &str = "a number with the column's precision and scale";
 
 /// Reads a number as a decimal: `value · 10^scale`, exact.
 #[inline]

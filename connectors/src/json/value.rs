@@ -232,12 +232,12 @@ fn decimal(cx: &mut Context, buf: &[u8], p: usize, (precision, scale): (u8, i8),
     let mut alone = text.bytes(buf, cx).to_vec();
     let len = alone.len();
     alone.resize(len + tidemill_engine::chunk::PADDING, 0);
+    if !number::skip(cx, &alone, 0).is_ok_and(|end| end == len) {
+        return Err(cx.fail(Cause::Text, p, EXPECTED));
+    }
     match number::decimal(cx, &alone, 0, precision, scale) {
-        Ok((value, after)) if after == len => out.push(value),
-        Err(Failed) if cx.fault.as_ref().is_some_and(|f| f.cause == Cause::Range) => {
-            return Err(cx.fail(Cause::Range, p, "a number with the column's precision and scale"));
-        }
-        _ => return Err(cx.fail(Cause::Text, p, EXPECTED)),
+        Ok((value, _)) => out.push(value),
+        Err(Failed) => return Err(cx.fail(Cause::Range, p, number::A_DECIMAL)),
     }
     Ok(end)
 }
