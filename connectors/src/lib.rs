@@ -1,2 +1,5 @@
 //! tidemill
+pub mod blackhole;
 pub mod files;
+pub mod kept;
+pub mod stdout;
