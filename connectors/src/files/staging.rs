@@ -184,7 +184,8 @@ struct Files {
 
 impl Files {
     fn new(shared: Arc<Shared>, begun_ms: i64) -> Self {
-        let window = Window { begun_ms, owned: true, ..Window::empty(shared.store.clone()) };
+        let mut window = Window::empty(shared.store.clone());
+        (window.begun_ms, window.owned) = (begun_ms, true);
         Self { shared, window, open: HashMap::new(), memory: 0, uses: 0 }
     }
 

@@ -1,0 +1,109 @@
+//! The published suite of sinks, on files: Parquet and NDJSON on local disk, Parquet on an object store in memory.
+
+mod support;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use support::{FaultyStore, leftovers, read_keys};
+use tempfile::TempDir;
+use tidemill_connectors::files::store::Store;
+use tidemill_connectors::files::{FileFormat, FilesOptions, FilesSink, LocalStore, ObjectStoreFiles, ParquetOptions};
+use tidemill_engine::clock::Clock;
+use tidemill_engine::sink::Sink;
+use tidemill_engine::testkit::Key;
+use tidemill_engine::testkit::conformance::{Place, Subject};
+
+/// A folder that several sinks write into.
+struct Folder {
+    root: TempDir,
+    store: FaultyStore,
+    schema: SchemaRef,
+    format: FileFormat,
+    /// How to look at what is not a local folder: copy it into this one first.
+    objects: Option<Arc<object_store::memory::InMemory>>,
+}
+
+impl Folder {
+    /// A local folder with what is there now.
+    async fn looked_at(&self) -> PathBuf {
+        let Some(objects) = &self.objects else { return self.root.path().to_owned() };
+        use futures::StreamExt as _;
+        use object_store::{ObjectStore as _, ObjectStoreExt as _};
+        std::fs::remove_dir_all(self.root.path()).unwrap();
+        let mut listed = objects.list(None);
+        while let Some(meta) = listed.next().await {
+            let location = meta.unwrap().location;
+            let path = self.root.path().join(location.as_ref());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, objects.get(&location).await.unwrap().bytes().await.unwrap()).unwrap();
+        }
+        self.root.path().to_owned()
+    }
+}
+
+#[async_trait]
+impl Subject for Folder {
+    async fn sink(&self, instance: &str) -> Box<dyn Sink> {
+        let store: Arc<dyn Store> = Arc::new(self.store.clone());
+        let mut options = FilesOptions::new("orders", instance, store, self.schema.clone(), Clock::system());
+        options.format = self.format.clone();
+        options.file_size = 20_000;
+        options.checkpoint_every = 7;
+        Box::new(FilesSink::new(options).unwrap())
+    }
+
+    async fn rows(&self) -> Vec<Key> {
+        read_keys(&self.looked_at().await, self.format.extension(), &self.schema)
+    }
+
+    async fn lose_answer(&self, landed: bool) -> bool {
+        self.store.lose_answer(landed);
+        true
+    }
+
+    async fn leftovers(&self) -> Option<usize> {
+        Some(leftovers(&self.looked_at().await).len())
+    }
+}
+
+struct Local(FileFormat);
+
+#[async_trait]
+impl Place for Local {
+    async fn fresh(&self, schema: SchemaRef) -> Box<dyn Subject> {
+        let root = tempfile::tempdir().unwrap();
+        let store = FaultyStore::new(Arc::new(LocalStore::new(root.path())));
+        Box::new(Folder { root, store, schema, format: self.0.clone(), objects: None })
+    }
+}
+
+struct Objects(FileFormat);
+
+#[async_trait]
+impl Place for Objects {
+    async fn fresh(&self, schema: SchemaRef) -> Box<dyn Subject> {
+        let root = tempfile::tempdir().unwrap();
+        let objects = Arc::new(object_store::memory::InMemory::new());
+        let files = ObjectStoreFiles::new(objects.clone(), "a/prefix".into(), tokio::runtime::Handle::current());
+        let store = FaultyStore::new(Arc::new(files));
+        Box::new(Folder { root, store, schema, format: self.0.clone(), objects: Some(objects) })
+    }
+}
+
+mod parquet_on_disk {
+    use super::*;
+    tidemill_engine::sink_conformance!(Local(FileFormat::Parquet(ParquetOptions::default())));
+}
+
+mod ndjson_on_disk {
+    use super::*;
+    tidemill_engine::sink_conformance!(Local(FileFormat::Ndjson));
+}
+
+mod parquet_on_objects {
+    use super::*;
+    tidemill_engine::sink_conformance!(Objects(FileFormat::Parquet(ParquetOptions::default())));
+}
