@@ -59,9 +59,11 @@ impl<'s> Docs<'s> {
             self.keys(target);
             self.inner(path, target);
         }
-        for (name, kind) in kinds {
+        for (name, kind) in &kinds {
             let _ = writeln!(self.out, "\n### `type = \"{name}\"`\n\n{}", description(kind).unwrap_or_default());
             self.keys(kind);
+        }
+        for (_, kind) in kinds {
             self.inner(path, kind);
         }
     }
@@ -146,7 +148,7 @@ fn default(schema: &Json, target: &Json) -> String {
         return words.to_owned();
     }
     match schema.get("default").or_else(|| target.get("default")) {
-        Some(Json::Object(_)) => "its defaults".into(),
+        Some(Json::Object(keys)) if !keys.is_empty() => "its defaults".into(),
         Some(value) => format!("`{value}`"),
         None => "none".into(),
     }

@@ -33,7 +33,7 @@ pub use schema::schema;
 pub use text::{Properties, Text};
 pub use types::*;
 
-/// A configuration that has no fault.
+/// A configuration, with the places of its keys.
 pub struct Loaded {
     /// The settings, defaults filled in. Shows no secret, neither by `Debug` nor serialized.
     pub config: Config,
@@ -76,14 +76,40 @@ impl Loaded {
     }
 }
 
+/// A configuration and everything that is wrong with it.
+#[derive(Debug)]
+pub struct Checked {
+    /// The settings. Where there is a fault they hold a placeholder: for further checks of the sound parts, so that
+    /// all faults come at once, and never to be run.
+    pub loaded: Loaded,
+    /// Every fault, in the order of the files.
+    pub faults: Vec<Fault>,
+}
+
+impl Checked {
+    /// Whether nothing is wrong at this key (`job.orders.format`), above or under it: what is there is what the files
+    /// say.
+    #[must_use]
+    pub fn is_sound(&self, key: &str) -> bool {
+        !self.faults.iter().any(|fault| path::is_under(&fault.key, key))
+            && !self.loaded.walked.broken.iter().any(|broken| path::is_under(key, broken) || path::is_under(broken, key))
+    }
+
+    /// The configuration, if it has no fault.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn into_result(self) -> Result<Loaded, Vec<Fault>> {
+        if self.faults.is_empty() { Ok(self.loaded) } else { Err(self.faults) }
+    }
+}
+
 /// Loads a file, or all `*.toml` of a folder as one: jobs are put together, anything else may be given once.
 ///
 /// # Errors
 /// Every fault there is, in the order of the files.
 pub fn load(path: &Path, lookup: &dyn Lookup) -> Result<Loaded, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let sources = files::read(path, &mut faults);
-    load_sources(path, sources, lookup, faults)
+    check(path, lookup).into_result()
 }
 
 /// Loads a text that is no file; `name` stands for it in faults.
@@ -92,15 +118,18 @@ pub fn load(path: &Path, lookup: &dyn Lookup) -> Result<Loaded, Vec<Fault>> {
 /// As [`load`].
 pub fn load_text(name: &str, text: &str, lookup: &dyn Lookup) -> Result<Loaded, Vec<Fault>> {
     let source = files::Source { path: name.into(), text: text.to_owned() };
-    load_sources(Path::new(name), vec![source], lookup, Vec::new())
+    check_sources(Path::new(name), vec![source], lookup, Vec::new()).into_result()
 }
 
-fn load_sources(
-    path: &Path,
-    sources: Vec<files::Source>,
-    lookup: &dyn Lookup,
-    mut faults: Vec<Fault>,
-) -> Result<Loaded, Vec<Fault>> {
+/// As [`load`], and gives what it could read beside the faults, for checks that know more (queries, properties).
+#[must_use]
+pub fn check(path: &Path, lookup: &dyn Lookup) -> Checked {
+    let mut faults = Vec::new();
+    let sources = files::read(path, &mut faults);
+    check_sources(path, sources, lookup, faults)
+}
+
+fn check_sources(path: &Path, sources: Vec<files::Source>, lookup: &dyn Lookup, mut faults: Vec<Fault>) -> Checked {
     let mut roots = Vec::new();
     for source in &sources {
         match tree::parse(&Arc::from(source.path.as_path()), &source.text) {
@@ -115,24 +144,18 @@ fn load_sources(
     reference::expand(&mut root, "", lookup, &mut faults);
     let mut walked = walk::walk(&schema, &root);
     faults.append(&mut walked.faults);
-    let json = std::mem::take(&mut walked.json);
-    let mut warnings = Vec::new();
-    let mut config = Config::deserialize(json).map_err(|error| {
+    let mut config = Config::deserialize(std::mem::take(&mut walked.json)).unwrap_or_else(|error| {
         // The walk let something pass that serde does not take: ours to fix, and still no panic.
         let message = format!("cannot be read: {error}; please report this");
         faults.push(root.place.fault(FaultKind::BadValue, "", message));
-        fault::sort(&mut faults);
-        std::mem::take(&mut faults)
-    })?;
+        walked.broken.insert(String::new());
+        Config::default()
+    });
     rules::defaults(&mut config, &walked);
-    let (more, warned) = rules::check(&config, &walked, whole);
+    let (more, mut warnings) = rules::check(&config, &walked, whole);
     faults.extend(more);
-    warnings.extend(warned);
-    if faults.is_empty() {
-        fault::sort(&mut warnings);
-        let sources = sources.into_iter().map(|source| source.path).collect();
-        return Ok(Loaded { config, warnings, sources, walked });
-    }
     fault::sort(&mut faults);
-    Err(faults)
+    fault::sort(&mut warnings);
+    let sources = sources.into_iter().map(|source| source.path).collect();
+    Checked { loaded: Loaded { config, warnings, sources, walked }, faults }
 }

@@ -100,21 +100,54 @@ pub(crate) fn parse(file: &Arc<Path>, text: &str) -> Result<Node, Vec<Fault>> {
         .collect())
 }
 
-/// The parser bounds nested brackets but not dotted keys, whose tables it would build and drop by recursion.
-/// This reads any run of dots in keys, strings and comments alike: no honest file has one that long.
+/// Dots in one key, at most.
+const MOST_DOTS: u32 = 16;
+
+/// Where a dotted key is too long, if one is. The parser bounds nested brackets but not dotted keys, whose tables it
+/// builds and drops by recursion.
 fn too_deep(text: &str) -> Option<usize> {
-    const MOST: usize = 500;
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        if line.len() > MOST {
-            let head = line.split(['=', '"', '\'', '#']).next().unwrap_or(line);
-            if head.bytes().filter(|b| *b == b'.').count() > 64 {
-                return Some(start);
+    let bytes = text.as_bytes();
+    let (mut at, mut dots) = (0, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'#' => {
+                at += text[at..].find('\n').unwrap_or(text.len() - at);
+                continue;
             }
+            // A quoted part of a key, or a value.
+            b'"' | b'\'' => {
+                at = end_of_string(text, at);
+                continue;
+            }
+            b'.' => dots += 1,
+            b'=' | b'[' | b']' | b'{' | b'}' | b',' | b'\n' => dots = 0,
+            _ => {}
         }
-        start += line.len();
+        if dots > MOST_DOTS {
+            return Some(at);
+        }
+        at += 1;
     }
     None
+}
+
+/// The byte after the string that begins at `at`; one without an end goes to the end of its line or of the text.
+fn end_of_string(text: &str, at: usize) -> usize {
+    let bytes = text.as_bytes();
+    let quote = &text[at..=at];
+    let triple = quote.repeat(3);
+    let (closing, mut end) = if text[at..].starts_with(&triple) { (&*triple, at + 3) } else { (quote, at + 1) };
+    while let Some(byte) = bytes.get(end) {
+        if bytes[end..].starts_with(closing.as_bytes()) {
+            return end + closing.len();
+        }
+        match byte {
+            b'\\' if quote == "\"" => end += 2,
+            b'\n' if closing.len() == 1 => return end,
+            _ => end += 1,
+        }
+    }
+    bytes.len()
 }
 
 struct Lines<'a> {
@@ -208,13 +241,20 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
+        let many = 100_000;
         for text in [
             format!("{} = 1", ["a"; 100_000].join(".")),
             format!("[{}]", ["a"; 100_000].join(".")),
-            format!("a = {}1{}", "[".repeat(100_000), "]".repeat(100_000)),
-            format!("a = {}", "{a=".repeat(100_000)),
+            format!("[{}]", ["'a'"; 100_000].join(" . ")),
+            format!("x = {{ {} = 1 }}", ["\"a\\\"\""; 100_000].join(".")),
+            format!("a = {}1{}", "[".repeat(many), "]".repeat(many)),
+            format!("a = {}", "{a=".repeat(many)),
         ] {
             assert!(parse(&file(), &text).is_err());
+        }
+        let dots = ".".repeat(40);
+        for text in [format!("a = \"{dots}\" # {dots}"), format!("a = \"\"\"\n\"{dots}\\\"\n\"\"\""), "a = '\\'\nb.c = 1.5".into()] {
+            assert!(parse(&file(), &text).is_ok(), "dots that are in no key: {text}");
         }
     }
 }

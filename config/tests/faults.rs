@@ -252,6 +252,7 @@ fn columns() {
     says(&sink("partition_by = [\"country\"]"), "no column is named \"country\"; known: x");
     says(&sink("partition_by = [\"x\"]"), "takes every column");
     says(&sink("file_size = 0"), "job.a.sink.file_size: expected at least 1 byte");
+    says(&sink("file_size = \"5GiB\""), "job.a.sink.file_size: expected at most \"4GiB\"");
     let query = "[[job.a.operator]]\ntype = \"sql\"\nquery = \"SELECT x, 1 AS country FROM input\"";
     assert!(
         load(&(sink("partition_by = [\"country\"]") + query)).is_ok(),
@@ -342,4 +343,41 @@ fn warnings_do_not_stop() {
     assert_eq!(loaded.warnings.len(), 1);
     assert_eq!(loaded.warnings[0].kind, FaultKind::NoEffect);
     assert!(loaded.warnings[0].to_string().contains("job.a.window.idle: without effect"));
+}
+
+#[test]
+fn depth_has_a_fault_of_its_own() {
+    let field = |inner: &str| format!("{{ name = \"x\", type = \"struct\", fields = [{inner}] }}");
+    let nested = (0..30).fold("{ name = \"x\", type = \"int8\" }".to_owned(), |inner, _| field(&inner));
+    says(&job("").replace("{ name = \"x\", type = \"int64\" }", &nested), "expected at most 48 tables and arrays inside each other");
+    // As deep as keys with dots and brackets together can make it.
+    let keys = ["a"; 17].join(".");
+    let worst = format!("[{keys}]\n{}1{}", format!("{keys} = {{ ").repeat(78), " }".repeat(78));
+    says(&(job("") + &worst.replace("{ 1", "1").replacen(" }", "", 1)), "a: unknown key");
+}
+
+/// What later checks need to know: which parts are as the file says.
+#[test]
+fn sound_parts_are_told_from_others() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("a.toml");
+    std::fs::write(&path, job("window.max_age = 1\non_error = \"dead_letter\"").replace("path = \"./out\"", "pth = \"./out\"")).expect("write");
+    let checked = tidemill_config::check(&path, &System);
+    assert_eq!(checked.faults.len(), 4, "{:#?}", checked.faults);
+    for (key, sound) in [
+        ("job.a.format", true),
+        ("job.a.operator", true),
+        ("job.a.source.properties", true),
+        ("job.a.sink", false),
+        ("job.a.sink.path", false),
+        ("job.a.window.max_age", false),
+        ("job.a.window.max_rows", true),
+        ("job.a.on_error", false),
+        ("job.a", false),
+        ("daemon", true),
+    ] {
+        assert_eq!(checked.is_sound(key), sound, "{key}");
+    }
+    assert!(matches!(&checked.loaded.config.jobs["a"].format, tidemill_config::Format::Json(json) if json.fields.len() == 1));
+    assert!(checked.into_result().is_err());
 }

@@ -7,7 +7,10 @@ use crate::fault::quote;
 use crate::near::did_you_mean;
 use crate::types::{Field, Format, Job, Sink};
 
+/// Lengths in Arrow's arrays are 32 bits.
 const LARGEST_RECORD: u64 = 1 << 30;
+/// What object stores copy in one request.
+const LARGEST_FILE: u64 = 4 << 30;
 
 pub(super) fn check(rules: &mut Rules<'_>, path: &str, job: &Job) {
     let format = format!("{path}.format");
@@ -71,7 +74,11 @@ fn sink(rules: &mut Rules<'_>, path: &str, part: &str, sink: &Sink, columns: Opt
     if let Sink::Parquet(crate::types::Parquet { file_size, .. })
     | Sink::Ndjson(crate::types::Ndjson { file_size, .. }) = sink
     {
-        rules.some_bytes(&format!("{path}.{part}.file_size"), *file_size);
+        let key = format!("{path}.{part}.file_size");
+        rules.some_bytes(&key, *file_size);
+        if *file_size > LARGEST_FILE {
+            rules.bad(&key, "expected at most \"4GiB\"");
+        }
     }
     let by = sink.partition_by();
     for (i, column) in by.iter().enumerate() {

@@ -40,7 +40,7 @@ pub struct Json {
     /// What becomes of a record without a value.
     #[serde(default)]
     pub tombstones: Tombstones,
-    /// A larger record is refused before the decoder sees it.
+    /// A larger record is refused before the decoder sees it. At most 1GiB.
     #[serde(default = "max_record_bytes", with = "size")]
     #[schemars(with = "size::SizeForm")]
     pub max_record_bytes: u64,
@@ -60,7 +60,7 @@ pub struct Raw {
     /// What becomes of a record without a value: with `row` its `_value` is null.
     #[serde(default = "row")]
     pub tombstones: Tombstones,
-    /// A larger record is refused.
+    /// A larger record is refused. At most 1GiB.
     #[serde(default = "max_record_bytes", with = "size")]
     #[schemars(with = "size::SizeForm")]
     pub max_record_bytes: u64,

@@ -68,7 +68,7 @@ pub struct Parquet {
     /// Compression of column chunks.
     #[serde(default)]
     pub compression: Compression,
-    /// A file that has reached this size is closed and the next one begun.
+    /// A file that has reached this size is closed and the next one begun. At most 4GiB.
     #[serde(default = "file_size", with = "size")]
     #[schemars(with = "size::SizeForm")]
     pub file_size: u64,
@@ -83,7 +83,7 @@ pub struct Parquet {
 pub struct Ndjson {
     /// The folder, relative to the working directory. Made when it is missing. Several jobs may share one.
     pub path: Text,
-    /// A file that has reached this size is closed and the next one begun.
+    /// A file that has reached this size is closed and the next one begun. At most 4GiB.
     #[serde(default = "file_size", with = "size")]
     #[schemars(with = "size::SizeForm")]
     pub file_size: u64,

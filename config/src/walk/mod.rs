@@ -4,16 +4,19 @@
 //! configuration and the rules about values that belong together can be checked in the same go. The places of
 //! placeholders are remembered, and nothing is said about them twice.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::fault::{Fault, FaultKind, quote};
 use crate::forms::{self, Form};
-use crate::near::{did_you_mean, nearest};
-use crate::schema::{resolve, variants, words};
+use crate::near::did_you_mean;
+use crate::schema::{self, resolve, variants};
 use crate::text::names_a_secret;
 use crate::tree::{Entry, Node, Place, Value, join};
+use words::{TEXT, expected, found, hint, list, placeholder};
 
 /// What the walk found.
 #[derive(Default)]
@@ -26,9 +29,12 @@ pub(crate) struct Walked {
     pub(crate) broken: BTreeSet<String>,
 }
 
+/// Tables and arrays inside each other, at most: what reads the result does so by recursion.
+const DEEPEST: usize = 48;
+
 /// Walks `root` along `schema`.
 pub(crate) fn walk(schema: &Json, root: &Node) -> Walked {
-    let mut walk = Walk { schema, parents: Vec::new(), out: Walked::default() };
+    let mut walk = Walk { schema, parents: Vec::new(), depth: 0, out: Walked::default() };
     let json = walk.node("", root, schema);
     walk.out.json = json;
     walk.out
@@ -38,6 +44,7 @@ struct Walk<'s> {
     schema: &'s Json,
     /// Tables above, with their paths: for keys that stand below the wrong header.
     parents: Vec<(String, &'s Json)>,
+    depth: usize,
     out: Walked,
 }
 
@@ -56,12 +63,25 @@ impl<'s> Walk<'s> {
         if matches!(node.value, Value::Broken) {
             return self.placeholder(path, schema);
         }
+        if self.depth == DEEPEST {
+            let message = format!("expected at most {DEEPEST} tables and arrays inside each other");
+            self.fault(FaultKind::BadValue, path, &node.place, message);
+            return self.placeholder(path, schema);
+        }
+        self.depth += 1;
+        let checked = self.checked(path, node, schema);
+        self.depth -= 1;
+        checked.unwrap_or_else(|| self.placeholder(path, schema))
+    }
+
+    /// The JSON of a value; `None` when it has a fault, which is noted.
+    fn checked(&mut self, path: &str, node: &Node, schema: &'s Json) -> Option<Json> {
         let target = resolve(self.schema, schema);
-        let checked = if let Some(form) = target.get("x-form").and_then(Json::as_str).and_then(forms::find) {
+        if let Some(form) = target.get("x-form").and_then(Json::as_str).and_then(forms::find) {
             self.form(path, node, form, target)
         } else if !variants(target).is_empty() {
             self.tagged(path, node, target)
-        } else if !words(target).is_empty() {
+        } else if !schema::words(target).is_empty() {
             self.word(path, node, target)
         } else {
             match target.get("type").and_then(Json::as_str) {
@@ -80,8 +100,7 @@ impl<'s> Walk<'s> {
                 },
                 _ => None,
             }
-        };
-        checked.unwrap_or_else(|| self.placeholder(path, schema))
+        }
     }
 
     /// Not of the type that was expected.
@@ -138,7 +157,7 @@ impl<'s> Walk<'s> {
     }
 
     fn word(&mut self, path: &str, node: &Node, schema: &Json) -> Option<Json> {
-        let words: Vec<&str> = words(schema).into_iter().map(|(word, _)| word).collect();
+        let words: Vec<&str> = schema::words(schema).into_iter().map(|(word, _)| word).collect();
         let expected = list(&words);
         let Value::Text { value, shown } = &node.value else { return self.wrong(path, node, &expected) };
         if words.contains(&value.as_str()) {
@@ -281,91 +300,3 @@ impl<'s> Walk<'s> {
     }
 }
 
-const TEXT: Form = Form { name: "text", expected: "a string", example: "x", check: |_| Ok(()) };
-
-/// `one of "a", "b"`.
-fn list(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-    match quoted.as_slice() {
-        [only] => only.clone(),
-        _ => format!("one of {}", quoted.join(", ")),
-    }
-}
-
-fn hint(found: &str, words: &[&str]) -> String {
-    nearest(found, words.iter().copied()).map(|word| format!("; did you mean {word:?}")).unwrap_or_default()
-}
-
-/// What a schema wants, in words.
-fn expected(schema: &Json) -> String {
-    if let Some(form) = schema.get("x-form").and_then(Json::as_str).and_then(forms::find) {
-        return form.expected.to_owned();
-    }
-    let variants = variants(schema);
-    if !variants.is_empty() {
-        return format!("a table with a type of {}", list(&variants.iter().map(|(name, _)| *name).collect::<Vec<_>>()));
-    }
-    let words = words(schema);
-    if !words.is_empty() {
-        return list(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>());
-    }
-    match schema.get("type").and_then(Json::as_str) {
-        Some("object") => "a table".into(),
-        Some("array") => "an array".into(),
-        Some("integer") => "an integer".into(),
-        Some("boolean") => "true or false".into(),
-        _ => "a value".into(),
-    }
-}
-
-/// What stands there, in words that give no secret away.
-fn found(path: &str, node: &Node) -> String {
-    let hidden = names_a_secret(path);
-    match &node.value {
-        Value::Text { shown: Some(shown), .. } => format!("the value of {}", quote(shown)),
-        Value::Text { .. } if hidden => "a secret string".into(),
-        Value::Integer(_) | Value::Float(_) | Value::Datetime(_) if hidden => "a secret value".into(),
-        Value::Text { value, .. } => quote(value),
-        Value::Integer(Some(integer)) => format!("{integer}"),
-        Value::Integer(None) => "an integer of more than 128 bits".into(),
-        Value::Float(float) => format!("the number {float}"),
-        Value::Boolean(boolean) => format!("{boolean}"),
-        Value::Datetime(text) => format!("the time {text}"),
-        Value::Array(_) => "an array".into(),
-        Value::Table(_) => "a table".into(),
-        Value::Broken => "nothing".into(),
-    }
-}
-
-/// A value that the schema takes.
-fn placeholder(root: &Json, schema: &Json, depth: usize) -> Json {
-    if let Some(default) = schema.get("default") {
-        return default.clone();
-    }
-    let schema = resolve(root, schema);
-    if let Some(form) = schema.get("x-form").and_then(Json::as_str).and_then(forms::find) {
-        return json!(form.example);
-    }
-    let variants = variants(schema);
-    let (name, schema) = variants.first().map_or((None, schema), |(name, schema)| (Some(*name), *schema));
-    if let Some((word, _)) = words(schema).first() {
-        return json!(word);
-    }
-    match schema.get("type").and_then(Json::as_str) {
-        Some("object") if depth < 8 => {
-            let mut json = Map::new();
-            for key in schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
-                let property = &schema["properties"][key];
-                json.insert(key.to_owned(), placeholder(root, property, depth + 1));
-            }
-            if let Some(name) = name {
-                json.insert("type".into(), json!(name));
-            }
-            Json::Object(json)
-        }
-        Some("array") => json!([]),
-        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(0)),
-        Some("boolean") => json!(false),
-        _ => json!("x"),
-    }
-}
