@@ -1,0 +1,170 @@
+//! The settings as plain data. The doc comments here are the text of `docs/configuration.md` and of the JSON Schema.
+
+mod format;
+mod sink;
+mod source;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::forms::{Listen, duration, identity, size};
+use crate::text::Text;
+
+pub use format::{Field, Format, Json, Metadata, Raw, Tombstones};
+pub use sink::{Blackhole, Compression, Ndjson, Parquet, Sink, Stdout};
+pub use source::{Generator, GroupProtocol, Kafka, OnDataLoss, Source, Start, Until};
+
+/// Everything a daemon is told: itself, and its jobs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The daemon itself.
+    #[serde(default)]
+    pub daemon: Daemon,
+    /// One table a job. Its name is its identity (positions, metrics, consumer group): renaming starts anew.
+    #[serde(default, rename = "job")]
+    #[schemars(with = "identity::JobTables")]
+    pub jobs: BTreeMap<String, Job>,
+}
+
+/// The daemon itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Daemon {
+    /// Folder that holds the instance id, marks and the spill files. Locked: one daemon to a folder.
+    pub state_dir: Text,
+    /// Name of this daemon among those that share a job: 1 to 63 characters of `a-z A-Z 0-9 . _ -`.
+    #[schemars(with = "identity::InstanceForm", extend("x-default" = "a UUID kept in `state_dir`"))]
+    pub instance: Option<Text>,
+    /// Address of metrics, health and the API: `IP:PORT` or `localhost:PORT`. Port 0 takes any free one and logs it.
+    pub http: Listen,
+    /// Budget for everything that grows with the data: client prefetch, chunks, Arrow, encoders, SQL. At least 32MiB.
+    #[serde(with = "size")]
+    #[schemars(with = "size::SizeForm")]
+    pub memory: u64,
+    /// `/readyz` fails when the broker has data and nothing is polled, or records are polled and nothing is committed,
+    /// for this long (for commits: on top of the window's `max_age`).
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationForm")]
+    pub stall_after: Duration,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self {
+            state_dir: Text::from("./state"),
+            instance: None,
+            http: Listen::default(),
+            memory: 512 << 20,
+            stall_after: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One source, one chain of operators, one sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// What becomes of a record that the format, an operator or the sink refuses.
+    #[serde(default)]
+    #[schemars(extend("x-default" = "`\"dead_letter\"` where a `dead_letter` table is given, else `\"fail\"`"))]
+    pub on_error: OnError,
+    /// A job that refuses more records than this within a minute stops, whatever `on_error` says. At least 1.
+    #[serde(default = "max_errors_per_minute")]
+    #[schemars(range(min = 1))]
+    pub max_errors_per_minute: u64,
+    /// What the job promises. A combination of parts that cannot keep it is refused.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// Where records come from.
+    pub source: Source,
+    /// How records become rows.
+    pub format: Format,
+    /// Where refused records go with `on_error = "dead_letter"`: a sink of its own, with fixed columns (raw value, key,
+    /// headers, topic, partition, offset, timestamp, stage, error). Its path may not lie under a sink's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Sink>,
+    /// When a window is cut and committed.
+    #[serde(default)]
+    pub window: Window,
+    /// What happens to rows between the format and the sink, in this order.
+    #[serde(default, rename = "operator", skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<Operator>,
+    /// Where rows go.
+    pub sink: Sink,
+}
+
+fn max_errors_per_minute() -> u64 {
+    1000
+}
+
+/// What becomes of refused records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The job stops at it.
+    #[default]
+    Fail,
+    /// It is counted and left out.
+    Skip,
+    /// It goes to the job's `dead_letter`.
+    DeadLetter,
+}
+
+/// What a job promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Every record once, whatever crashes.
+    #[default]
+    ExactlyOnce,
+    /// Every record once or more; needed by parts that cannot hold positions (`stdout`, `blackhole`).
+    AtLeastOnce,
+}
+
+/// Bounds of a window: the one that is met first cuts it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Window {
+    /// Longest time from the window's first record to its cut.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationForm")]
+    pub max_age: Duration,
+    /// Most records. At least 1.
+    #[schemars(range(min = 1))]
+    pub max_rows: u64,
+    /// Most bytes of raw records (passed by at most one record).
+    #[serde(with = "size")]
+    #[schemars(with = "size::SizeForm")]
+    pub max_bytes: u64,
+    /// Cut early when no record came for this long.
+    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "duration::DurationForm", extend("x-default" = "never"))]
+    pub idle: Option<Duration>,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(5), max_rows: 500_000, max_bytes: 256 << 20, idle: None }
+    }
+}
+
+/// One step between the format and the sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Operator {
+    /// A query in SQL.
+    Sql(Sql),
+}
+
+/// A query in SQL over the rows of a window. Row-wise queries stream; others (GROUP BY, ORDER BY, DISTINCT) hold the
+/// window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sql {
+    /// A `SELECT` from the table `input`: what the format, or the operator before, gives.
+    pub query: Text,
+}

@@ -1,0 +1,122 @@
+//! Where rows go.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::forms::size;
+use crate::text::Text;
+
+/// Where rows, or refused records, go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Sink {
+    /// A folder of Parquet files. Exactly-once.
+    Parquet(Parquet),
+    /// A folder of files with one JSON object a line. Exactly-once.
+    Ndjson(Ndjson),
+    /// One JSON object a line on standard output. At-least-once.
+    Stdout(Stdout),
+    /// Counts rows and forgets them: for measuring. At-least-once.
+    Blackhole(Blackhole),
+}
+
+impl Sink {
+    /// Its `type`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Parquet(_) => "parquet",
+            Self::Ndjson(_) => "ndjson",
+            Self::Stdout(_) => "stdout",
+            Self::Blackhole(_) => "blackhole",
+        }
+    }
+
+    /// The folder of a sink that writes files.
+    #[must_use]
+    pub fn path(&self) -> Option<&Text> {
+        match self {
+            Self::Parquet(sink) => Some(&sink.path),
+            Self::Ndjson(sink) => Some(&sink.path),
+            Self::Stdout(_) | Self::Blackhole(_) => None,
+        }
+    }
+
+    /// The columns its folders are made from.
+    #[must_use]
+    pub fn partition_by(&self) -> &[Text] {
+        match self {
+            Self::Parquet(sink) => &sink.partition_by,
+            Self::Ndjson(sink) => &sink.partition_by,
+            Self::Stdout(_) | Self::Blackhole(_) => &[],
+        }
+    }
+
+    /// Whether it holds positions: without them a job is at-least-once.
+    #[must_use]
+    pub fn holds_positions(&self) -> bool {
+        self.path().is_some()
+    }
+}
+
+/// A folder of Parquet files. Exactly-once: readers of the folder never see a partial or a doubled file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Parquet {
+    /// The folder, relative to the working directory. Made when it is missing. Several jobs may share one.
+    pub path: Text,
+    /// Compression of column chunks.
+    #[serde(default)]
+    pub compression: Compression,
+    /// A file that has reached this size is closed and the next one begun. At most 4GiB.
+    #[serde(default = "file_size", with = "size")]
+    #[schemars(with = "size::SizeForm")]
+    pub file_size: u64,
+    /// Columns that become hive-style folders (`country=NL/`), outermost first.
+    #[serde(default)]
+    pub partition_by: Vec<Text>,
+}
+
+/// A folder of files with one JSON object a line. Exactly-once, as with Parquet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ndjson {
+    /// The folder, relative to the working directory. Made when it is missing. Several jobs may share one.
+    pub path: Text,
+    /// A file that has reached this size is closed and the next one begun. At most 4GiB.
+    #[serde(default = "file_size", with = "size")]
+    #[schemars(with = "size::SizeForm")]
+    pub file_size: u64,
+    /// Columns that become hive-style folders (`country=NL/`), outermost first.
+    #[serde(default)]
+    pub partition_by: Vec<Text>,
+}
+
+/// One JSON object a line on standard output. At-least-once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stdout {}
+
+/// Counts rows and forgets them: for measuring. At-least-once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Blackhole {}
+
+fn file_size() -> u64 {
+    256 << 20
+}
+
+/// Compression of Parquet's column chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Uncompressed.
+    None,
+    /// Fast, larger.
+    Snappy,
+    /// Small, and fast enough.
+    #[default]
+    Zstd,
+    /// Fastest, larger (LZ4_RAW).
+    Lz4,
+}

@@ -1,0 +1,171 @@
+//! Where records come from.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::forms::start;
+use crate::text::{Properties, Text};
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Source {
+    /// Topics of Apache Kafka, or of a broker that speaks its protocol.
+    Kafka(Kafka),
+    /// A synthetic clickstream of JSON records, without any broker.
+    Generator(Generator),
+}
+
+/// Topics of Apache Kafka, or of a broker that speaks its protocol.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// Bootstrap brokers: `HOST:PORT`, several with commas between.
+    pub brokers: Text,
+    /// Names of topics. One that begins with `^` is a regular expression; topics that match later are picked up.
+    #[schemars(length(min = 1))]
+    pub topics: Vec<Text>,
+    /// Consumer group. It shares out the partitions among daemons; positions are the sink's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-default" = "`tidemill-<job>`"))]
+    pub consumer_group: Option<Text>,
+    /// Where the job's first start begins in the partitions it finds: `earliest`, `latest`, `committed` (the consumer
+    /// group's offsets) or an RFC 3339 time. Partitions that appear later begin at their low end. Without effect once
+    /// the sink holds positions.
+    #[serde(default)]
+    pub start: Start,
+    /// `end`: read to the ends of the partitions as they are at the start, then finish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-default" = "never"))]
+    pub until: Option<Until>,
+    /// What to do when offsets still to be read are gone (retention, a topic made anew).
+    #[serde(default)]
+    pub on_data_loss: OnDataLoss,
+    /// Properties of librdkafka, from a list of safe ones. Values are strings, integers or booleans.
+    #[serde(default)]
+    pub properties: Properties,
+    /// Allows properties that are not on the list: some run commands or read files.
+    #[serde(default)]
+    pub unsafe_properties: bool,
+    /// Joins the group under a fixed member id (made of job and instance), so that a restarted daemon takes its place at
+    /// once. Not with `group_protocol = "consumer"`.
+    #[serde(default = "yes")]
+    #[schemars(extend("x-default" = "`true`; `false` with `group_protocol = \"consumer\"`"))]
+    pub static_membership: bool,
+    /// The group protocol.
+    #[serde(default)]
+    pub group_protocol: GroupProtocol,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Kafka {
+    /// The consumer group: the one given, or `tidemill-<job>`.
+    #[must_use]
+    pub fn group(&self, job: &str) -> String {
+        self.consumer_group.as_ref().map_or_else(|| format!("tidemill-{job}"), |group| group.as_str().to_owned())
+    }
+}
+
+/// Where a job's first start begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the low ends.
+    #[default]
+    Earliest,
+    /// At the high ends.
+    Latest,
+    /// At the offsets that the consumer group has committed.
+    Committed,
+    /// At the first record of this time or later.
+    Time(DateTime<Utc>),
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::Committed => f.write_str("committed"),
+            Self::Time(time) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+        }
+    }
+}
+
+impl Serialize for Start {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        start::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where a bounded job ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// At the ends of the partitions as they are at the start.
+    End,
+}
+
+/// What to do about offsets that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDataLoss {
+    /// Stop, and let a person decide.
+    #[default]
+    Fail,
+    /// Log and count the lost range, go on after it.
+    Continue,
+}
+
+/// How the consumer group shares out partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupProtocol {
+    /// Cooperative-sticky assignment by the members.
+    #[default]
+    Classic,
+    /// Assignment by the broker (KIP-848, Kafka 4).
+    Consumer,
+}
+
+/// A synthetic clickstream of JSON records, without any broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Generator {
+    /// Records a second over all partitions. At least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-default" = "as fast as they are taken"))]
+    pub rate: Option<u64>,
+    /// Ends after this many records over all partitions. At least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-default" = "never ends"))]
+    pub records: Option<u64>,
+    /// Partitions. 1 to 10000.
+    #[serde(default = "partitions")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub partitions: u32,
+    /// The same seed gives the same records.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn partitions() -> u32 {
+    4
+}
+
+impl Default for Generator {
+    fn default() -> Self {
+        Self { rate: None, records: None, partitions: partitions(), seed: 0 }
+    }
+}
