@@ -27,8 +27,8 @@ use crate::query;
 use crate::rows::SqlRows;
 use crate::window::SqlWindow;
 
-/// Planning follows expressions recursively.
-const STACK_BYTES: usize = 64 << 20;
+/// Parsing, checking and planning follow expressions recursively. Only what is touched becomes memory.
+const STACK_BYTES: usize = 256 << 20;
 
 /// Levels of one compiled expression: evaluation follows them on a worker's stack.
 const EXPRESSION_DEPTH_MAX: usize = 256;

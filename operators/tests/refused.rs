@@ -59,13 +59,34 @@ fn long_and_deep_queries_are_refused_and_do_not_crash() {
     assert!(refusal(&parentheses).contains("nested too deeply"), "{}", refusal(&parentheses));
     let chain = format!("SELECT price{} AS p FROM input", " + price".repeat(8000));
     assert!(refusal(&chain).contains("levels"), "{}", refusal(&chain));
+    // As many levels as the length of a query allows.
+    let longest = format!("SELECT {}1 AS p FROM input", "1+".repeat(32_000));
+    assert!(refusal(&longest).contains("levels"), "{}", refusal(&longest));
     let subqueries = format!("SELECT price FROM {}input{}", "(SELECT * FROM ".repeat(500), ") AS t".repeat(500));
     assert!(refusal(&subqueries).contains("nested too deeply"), "{}", refusal(&subqueries));
     let functions = format!("SELECT {}price{} AS p FROM input", "abs(".repeat(5000), ")".repeat(5000));
     assert!(refusal(&functions).contains("nested too deeply"), "{}", refusal(&functions));
     let ors = format!("SELECT user_id FROM input WHERE {}user_id = 7", "user_id = 5 OR ".repeat(4000));
-    // Folded into one IN list: fine either way, if only it comes back.
-    let _ = SqlOperator::plan(&ors, schema(), SqlLimits::default());
+    assert!(refusal(&ors).contains("IN list"), "{}", refusal(&ors));
+}
+
+/// What is just within the bounds plans in reasonable time and runs on a small stack.
+#[test]
+fn the_deepest_query_allowed_runs() {
+    for query in [
+        format!("SELECT user_id{} AS p FROM input", " + quantity".repeat(190)),
+        format!("SELECT user_id FROM input WHERE {}price < 0", "price * quantity > 5 OR ".repeat(190)),
+        format!("SELECT user_id FROM input WHERE user_id IN ({}7)", "1, ".repeat(5000)),
+        format!("SELECT {}user_id FROM input", (0..800).map(|i| format!("price AS p{i}, ")).collect::<String>()),
+    ] {
+        let begun = std::time::Instant::now();
+        let op = SqlOperator::plan(&query, schema(), SqlLimits::default()).unwrap_or_else(|e| panic!("{e}"));
+        let tidemill_engine::operator::Operator::Rows(op) = op else { panic!("is row-wise") };
+        assert!(begun.elapsed().as_secs() < 20, "{:?} to plan {}", begun.elapsed(), &query[..60]);
+        let on_a_small_stack = std::thread::Builder::new().stack_size(512 << 10);
+        let rows = on_a_small_stack.spawn(move || op.apply(common::rows())).expect("starts").join().expect("no panic");
+        assert!(rows.expect("is no error").num_rows() > 0);
+    }
 }
 
 #[test]
