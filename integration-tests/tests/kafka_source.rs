@@ -107,6 +107,7 @@ struct Run {
     intake: Intake,
     starts: Vec<(Partition, i64)>,
     rows: Vec<(Partition, i64)>,
+    committed: usize,
 }
 
 impl Run {
@@ -126,6 +127,7 @@ impl Run {
             *at = self.intake.expected(u32::try_from(slot).unwrap());
             table.positions.set(partition.clone(), Position::at(*at));
         }
+        self.committed += self.rows.len();
         for (partition, offset) in self.rows.drain(..) {
             table.rows.entry(partition).or_default().push(offset);
         }
@@ -158,55 +160,60 @@ fn begin(source: &mut KafkaSource, table: &Shared, until: Instant) -> Result<Opt
     let lost = source.begin(&starts)?;
     let starts: Vec<_> = starts.into_iter().map(|(p, at)| (p, at.offset)).collect();
     assert!(lost.is_empty(), "{lost:?}");
-    Ok(Some(Run { intake: Intake::new(&starts, LIMITS, KEEP), starts, rows: Vec::new() }))
+    Ok(Some(Run { intake: Intake::new(&starts, LIMITS, KEEP), starts, rows: Vec::new(), committed: 0 }))
 }
 
-/// Works as the engine does until the source ends, `stop` says so, or time is up. Counts runs.
-fn work(source: &mut KafkaSource, table: &Shared, stop: &dyn Fn() -> bool, limit: Duration) -> usize {
+/// Works as the engine does until the source ends, `stop` says so, or time is up. Rows committed by run.
+fn work(source: &mut KafkaSource, table: &Shared, stop: &dyn Fn() -> bool, limit: Duration) -> Vec<usize> {
     let until = Instant::now() + limit;
-    let mut runs = 0;
+    let mut runs = Vec::new();
     while let Some(mut run) = begin(source, table, until).unwrap() {
-        runs += 1;
-        let mut committed = Instant::now();
-        loop {
-            let event = source.poll(&mut run.intake, Duration::from_millis(20)).unwrap();
-            let stopped = stop() || Instant::now() > until;
-            match event {
-                SourceEvent::Continue => {}
-                SourceEvent::End => {
-                    assert!(run.commit(table), "nobody else writes to a bounded job's table");
-                    return runs;
-                }
-                SourceEvent::Revoked { deadline } => {
-                    assert!(deadline > Duration::ZERO);
-                    run.commit(table);
-                    source.end_run();
-                    break;
-                }
-                SourceEvent::Lost => {
-                    source.end_run();
-                    break;
-                }
-            }
-            run.take();
-            if committed.elapsed() > Duration::from_millis(200) || stopped {
-                committed = Instant::now();
-                if !run.commit(table) {
-                    source.end_run();
-                    break;
-                }
-                let landed = table.lock().unwrap().positions.clone();
-                source.landed(&landed);
-            }
-            if stopped {
-                return runs;
-            }
-        }
-        if stop() || Instant::now() > until {
+        let over = one_run(source, &mut run, table, stop, until);
+        runs.push(run.committed);
+        if over {
             break;
         }
     }
     runs
+}
+
+/// True when there is nothing more to do.
+fn one_run(source: &mut KafkaSource, run: &mut Run, table: &Shared, stop: &dyn Fn() -> bool, until: Instant) -> bool {
+    let mut committed = Instant::now();
+    loop {
+        let event = source.poll(&mut run.intake, Duration::from_millis(20)).unwrap();
+        let stopped = stop() || Instant::now() > until;
+        match event {
+            SourceEvent::Continue => {}
+            SourceEvent::End => {
+                assert!(run.commit(table), "nobody else writes to a bounded job's table");
+                return true;
+            }
+            SourceEvent::Revoked { deadline } => {
+                assert!(deadline > Duration::ZERO);
+                run.commit(table);
+                source.end_run();
+                return stopped;
+            }
+            SourceEvent::Lost => {
+                source.end_run();
+                return stopped;
+            }
+        }
+        run.take();
+        if committed.elapsed() > Duration::from_millis(200) || stopped {
+            committed = Instant::now();
+            if !run.commit(table) {
+                source.end_run();
+                return stopped;
+            }
+            let landed = table.lock().unwrap().positions.clone();
+            source.landed(&landed);
+        }
+        if stopped {
+            return true;
+        }
+    }
 }
 
 /// Every offset below `n` of every partition once and in order.
@@ -287,10 +294,10 @@ fn members_come_and_go(protocol: &str, static_membership: bool) {
     let second = member("b", Duration::from_secs(5));
     std::thread::sleep(Duration::from_secs(2));
     let third = member("c", Duration::from_secs(8));
-    second.join().unwrap();
+    let second = second.join().unwrap();
     std::thread::sleep(Duration::from_secs(1));
     let fourth = member("b", Duration::from_secs(120));
-    third.join().unwrap();
+    let third = third.join().unwrap();
     producing.join().unwrap();
     let full = || {
         let table = table.lock().unwrap();
@@ -301,8 +308,10 @@ fn members_come_and_go(protocol: &str, static_membership: bool) {
         std::thread::sleep(Duration::from_millis(50));
     }
     done.store(true, Ordering::Relaxed);
-    eprintln!("{protocol}: runs {} {}", first.join().unwrap(), fourth.join().unwrap());
+    let members = [first.join().unwrap(), second, third, fourth.join().unwrap()];
+    eprintln!("{protocol}: rows by member and run {members:?}");
     assert_complete(&table, &topic, 6, N);
+    assert!(members.iter().all(|runs| runs.iter().sum::<usize>() > 0), "each member had its share");
 }
 
 #[test]
