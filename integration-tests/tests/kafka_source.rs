@@ -153,6 +153,9 @@ fn begin(source: &mut KafkaSource, table: &Shared, until: Instant) -> Result<Opt
             table.positions.set(p.clone(), at.clone());
         }
     }
+    if std::env::var_os("TIMES").is_some() {
+        eprintln!("{:?} assigned {} and starts", Instant::now(), assigned.len());
+    }
     let starts: Vec<_> = {
         let table = table.lock().unwrap();
         assigned.iter().map(|p| (p.clone(), table.positions.get(p).unwrap().clone())).collect()
@@ -582,6 +585,48 @@ fn two_daemons_with_one_name_are_told() {
     assert!(!error.retry && error.message.contains(&format!("tidemill-{topic}-a")), "{error}");
     first.close();
     second.close();
+}
+
+#[test]
+fn members_come_and_go_over_a_backlog() {
+    const N: usize = 250_000;
+    let topic = unique("backlog");
+    create(&topic, 6, &[]);
+    produce(&topic, 6, N);
+    for protocol in ["classic", "consumer"] {
+        let table = Shared::default();
+        let group = unique("backlog");
+        let full = {
+            let table = table.clone();
+            move || table.lock().unwrap().rows.values().map(Vec::len).sum::<usize>() >= 6 * N
+        };
+        let give_up = Instant::now() + Duration::from_secs(90);
+        let mut members = Vec::new();
+        for i in 0..3u64 {
+            let (table, full, mut options) = (table.clone(), full.clone(), options(&topic, &[&topic]));
+            options.group.clone_from(&group);
+            options.instance = format!("m{i}");
+            options.static_membership = i == 2;
+            options.properties.insert("group.protocol".into(), protocol.into());
+            members.push(std::thread::spawn(move || {
+                let mut rows = Vec::new();
+                while !full() && Instant::now() < give_up {
+                    let mut source = KafkaSource::new(options.clone(), Clock::system()).unwrap();
+                    // Slowed down, so that many rebalances meet a full prefetch.
+                    let slowly = || {
+                        std::thread::sleep(Duration::from_millis(30));
+                        full()
+                    };
+                    rows.extend(work(&mut source, &table, &slowly, Duration::from_millis(1500 + 700 * i)));
+                    source.close();
+                }
+                rows
+            }));
+        }
+        let rows: Vec<_> = members.into_iter().map(|m| m.join().unwrap()).collect();
+        eprintln!("{protocol}: rows by member and run {rows:?}");
+        assert_complete(&table, &topic, 6, N);
+    }
 }
 
 #[test]
