@@ -407,13 +407,6 @@ pub(super) fn list_offsets(
     }
 }
 
-/// Whether the cluster names a controller, which administrative requests go to. Mock clusters have none.
-pub(super) fn has_controller(consumer: &KafkaConsumer, timeout: Duration) -> bool {
-    let ms = std::ffi::c_int::try_from(timeout.as_millis()).unwrap_or(std::ffi::c_int::MAX);
-    // SAFETY: the client lives as long as the consumer that is borrowed here.
-    unsafe { sys::rd_kafka_controllerid(consumer.client().native_ptr(), ms) >= 0 }
-}
-
 /// Facts of topics by name, in one request. Topics answer each for itself.
 pub(super) fn describe_topics(
     consumer: &KafkaConsumer,

@@ -15,6 +15,7 @@ use super::ffi::{self, AdminError, KafkaConsumer, OffsetSpec};
 
 /// Longest that one question may take with all its retries.
 const ASK_FOR: Duration = Duration::from_secs(30);
+const DESCRIBE: Duration = Duration::from_secs(2);
 const ONE_REQUEST: Duration = Duration::from_secs(5);
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -108,14 +109,15 @@ impl LogFacts<'_> {
 
     /// Topic ids by name; topics without one (older brokers) are absent. A topic that does not exist is an error.
     pub(super) fn topic_ids(&self, topics: &[&str]) -> Result<BTreeMap<String, Arc<str>>, SourceError> {
-        // Metadata has been had by now, and a real cluster's names the controller: no wait, but for a mock's.
-        if !ffi::has_controller(self.consumer, Duration::from_secs(1)) {
-            return Ok(BTreeMap::new());
-        }
         let give_up = self.clock.now() + ASK_FOR;
         loop {
-            let failed = match ffi::describe_topics(self.consumer, topics, ONE_REQUEST) {
+            let failed = match ffi::describe_topics(self.consumer, topics, DESCRIBE) {
                 Err(AdminError { code: Code::UnsupportedFeature | Code::UnsupportedVersion, .. }) => {
+                    return Ok(BTreeMap::new());
+                }
+                // Brokers answered before this, and none of them takes administrative requests: a mock cluster.
+                // Without ids a recreated topic is found only by its offsets.
+                Err(AdminError { code: Code::OperationTimedOut, text }) if text.contains("waiting for controller") => {
                     return Ok(BTreeMap::new());
                 }
                 Err(error) => (format!("{} topics", topics.len()), error),
