@@ -62,7 +62,8 @@ impl KeptPositions {
         ranges.apply_to(&mut moved);
         if let Some(path) = &self.path {
             let form = Form { v: VERSION, positions: moved.clone() };
-            let bytes = serde_json::to_vec(&form).map_err(|e| SinkError::bug(format!("cannot write positions: {e}")))?;
+            let bytes =
+                serde_json::to_vec(&form).map_err(|e| SinkError::bug(format!("cannot write positions: {e}")))?;
             replace(path, &bytes).map_err(|e| SinkError::unknown(format!("cannot write {path:?}: {e}")))?;
         }
         *held = moved;

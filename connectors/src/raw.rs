@@ -15,22 +15,24 @@ use crate::metadata::{Metadata, Picks};
 pub struct RawFormat {
     metadata: Arc<[Metadata]>,
     tombstones: Tombstones,
+    max_record_bytes: usize,
     schema: SchemaRef,
 }
 
 impl RawFormat {
-    /// Rows with these columns, in this order. [`Tombstones::Row`] keeps a tombstone as a row whose `_value` is null.
+    /// Rows with these columns, in this order. [`Tombstones::Row`] keeps a tombstone as a row whose `_value` is null;
+    /// a value longer than `max_record_bytes` is rejected.
     ///
     /// # Errors
     /// When a column is asked for twice.
-    pub fn new(metadata: &[Metadata], tombstones: Tombstones) -> Result<Self, FormatError> {
+    pub fn new(metadata: &[Metadata], tombstones: Tombstones, max_record_bytes: usize) -> Result<Self, FormatError> {
         for (i, column) in metadata.iter().enumerate() {
             if metadata[..i].contains(column) {
                 return Err(FormatError::DuplicateField { path: column.column().to_owned() });
             }
         }
         let schema = Arc::new(Schema::new(metadata.iter().map(|m| m.field()).collect::<Vec<Field>>()));
-        Ok(Self { metadata: metadata.into(), tombstones, schema })
+        Ok(Self { metadata: metadata.into(), tombstones, max_record_bytes, schema })
     }
 
     /// The same with only the columns named, in the order they have here.
@@ -45,7 +47,7 @@ impl RawFormat {
         }
         let kept: Vec<Metadata> =
             self.metadata.iter().copied().filter(|m| columns.iter().any(|c| c.as_ref() == m.column())).collect();
-        Self::new(&kept, self.tombstones)
+        Self::new(&kept, self.tombstones, self.max_record_bytes)
     }
 }
 
@@ -65,6 +67,14 @@ impl Decoder for RawFormat {
         let mut rejects = Vec::new();
         let mut tombstones_skipped = 0;
         for (i, record) in chunk.iter().enumerate() {
+            let len = record.value.map_or(0, <[u8]>::len);
+            if len > self.max_record_bytes {
+                picks.pass();
+                let error = format!("expected at most max_record_bytes = {}, found {len} bytes", self.max_record_bytes);
+                let cause = Cause::TooLarge.as_str();
+                rejects.push(Reject { record: record.to_owned_record(), stage: Stage::Decode, cause, error });
+                continue;
+            }
             if record.value.is_some() || self.tombstones == Tombstones::Row {
                 picks.pick(i);
                 continue;
@@ -109,7 +119,7 @@ mod tests {
 
     #[test]
     fn all_metadata_columns_come_out() {
-        let mut decoder = RawFormat::new(&Metadata::ALL, Tombstones::Row).unwrap();
+        let mut decoder = RawFormat::new(&Metadata::ALL, Tombstones::Row, 1 << 20).unwrap();
         let decoded = decoder.decode(&chunk());
         assert_eq!((decoded.rows.num_rows(), decoded.records.as_deref()), (3, None));
         assert_eq!(decoded.rows.schema(), decoder.schema());
@@ -133,21 +143,21 @@ mod tests {
 
     #[test]
     fn tombstones_are_skipped_or_rejected() {
-        let decoded = RawFormat::new(&[Metadata::Offset], Tombstones::Skip).unwrap().decode(&chunk());
+        let decoded = RawFormat::new(&[Metadata::Offset], Tombstones::Skip, 1 << 20).unwrap().decode(&chunk());
         assert_eq!(decoded.records, Some(vec![0, 2]));
         assert_eq!((decoded.tombstones_skipped, decoded.rejects.len()), (1, 0));
         assert_eq!(decoded.rows["_offset"].as_primitive::<Int64Type>().values(), &[5, 7]);
-        let decoded = RawFormat::new(&[Metadata::Offset], Tombstones::Reject).unwrap().decode(&chunk());
+        let decoded = RawFormat::new(&[Metadata::Offset], Tombstones::Reject, 1 << 20).unwrap().decode(&chunk());
         assert_eq!((decoded.rows.num_rows(), decoded.tombstones_skipped), (2, 0));
         assert_eq!((decoded.rejects[0].cause, decoded.rejects[0].record.offset), ("tombstone", 6));
     }
 
     #[test]
     fn no_columns_still_count_rows() {
-        let format = RawFormat::new(&[Metadata::Key, Metadata::Topic], Tombstones::Row).unwrap();
+        let format = RawFormat::new(&[Metadata::Key, Metadata::Topic], Tombstones::Row, 1 << 20).unwrap();
         assert_eq!(format.with_projection::<&str>(&[]).unwrap().decode(&chunk()).rows.num_rows(), 3);
         assert_eq!(format.with_projection(&["_topic"]).unwrap().decode(&chunk()).rows.num_columns(), 1);
         assert!(format.with_projection(&["_offset"]).is_err());
-        assert!(RawFormat::new(&[Metadata::Key, Metadata::Key], Tombstones::Row).is_err());
+        assert!(RawFormat::new(&[Metadata::Key, Metadata::Key], Tombstones::Row, 1 << 20).is_err());
     }
 }

@@ -47,8 +47,12 @@ enum Command {
     },
     /// Print the JSON Schema of config files, for editors.
     Schema,
-    /// Print the reference of all configuration keys as Markdown.
-    Docs,
+    /// Print the reference of all configuration keys, or of all metrics, as Markdown.
+    Docs {
+        /// Which.
+        #[arg(value_enum, default_value = "configuration")]
+        page: Page,
+    },
     /// Run a whole job on an embedded mock broker for a while, then count what came out of it.
     Demo {
         /// How long to produce.
@@ -77,6 +81,15 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// A page of the reference.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Page {
+    /// `docs/configuration.md`
+    Configuration,
+    /// `docs/metrics.md`
+    Metrics,
 }
 
 /// How to log.
@@ -115,7 +128,8 @@ pub fn main() -> ExitCode {
         }
         Command::Check { config } => Ok(check(&config)),
         Command::Schema => say(&format!("{:#}\n", tidemill_config::schema())),
-        Command::Docs => say(&tidemill_config::docs()),
+        Command::Docs { page: Page::Configuration } => say(&tidemill_config::docs()),
+        Command::Docs { page: Page::Metrics } => say(&crate::metrics::docs()),
         Command::Demo { seconds, out, log } => {
             logs::install(&log).and_then(|()| demo::run(Duration::from_secs(seconds), out))
         }

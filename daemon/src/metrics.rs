@@ -16,9 +16,21 @@ macro_rules! described {
 
 /// Metrics of the process.
 pub const PROCESS: &[Described] = &[
-    described!("process_cpu_seconds_total", Counter, Seconds, [], "User and system CPU time of the daemon, in whole seconds."),
+    described!(
+        "process_cpu_seconds_total",
+        Counter,
+        Seconds,
+        [],
+        "User and system CPU time of the daemon, in whole seconds."
+    ),
     described!("process_resident_memory_bytes", Gauge, Bytes, [], "Resident memory of the daemon."),
-    described!("process_peak_resident_memory_bytes", Gauge, Bytes, [], "Largest resident memory since the daemon started."),
+    described!(
+        "process_peak_resident_memory_bytes",
+        Gauge,
+        Bytes,
+        [],
+        "Largest resident memory since the daemon started."
+    ),
     described!("process_open_fds", Gauge, Count, [], "Open file descriptors of the daemon."),
     described!("process_threads", Gauge, Count, [], "Threads of the daemon."),
     described!("tidemill_memory_budget_bytes", Gauge, Bytes, [], "`memory` of the configuration."),
@@ -57,9 +69,8 @@ pub fn docs() -> String {
 /// # Errors
 /// When one is installed already.
 pub fn install(memory: u64) -> anyhow::Result<PrometheusHandle> {
-    let seconds = [
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
-    ];
+    let seconds =
+        [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(COMMIT_SECONDS.into()), &seconds)?
         .set_buckets_for_metric(Matcher::Full(FRESHNESS.into()), &seconds)?

@@ -94,7 +94,10 @@ fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &SqlLim
     for column in settings.sink.partition_by() {
         if input.index_of(column).is_err() {
             let known: Vec<_> = input.fields().iter().map(|f| f.name().as_str()).collect();
-            return Err(at("sink.partition_by", format!("no column `{}`; there are {}", column.as_str(), known.join(", "))));
+            return Err(at(
+                "sink.partition_by",
+                format!("no column `{}`; there are {}", column.as_str(), known.join(", ")),
+            ));
         }
     }
     wire::sink::check(&settings.sink, name, &input).map_err(|e| at("sink", e))?;

@@ -97,7 +97,11 @@ fn files(job: &PlannedJob, instance: &str) -> Option<FilesOptions> {
 async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyhow::Result<u8> {
     let mut sink: Box<dyn Sink> = match files(job, &format!("positions-{}", state.instance())) {
         Some(options) => Box::new(FilesSink::new(options)?),
-        None => bail!("the sink of job `{}` keeps positions in state_dir only: delete {} to begin anew", job.name, "its positions file"),
+        None => bail!(
+            "the sink of job `{}` keeps positions in state_dir only: delete {} to begin anew",
+            job.name,
+            "its positions file"
+        ),
     };
     let partitions: Vec<Partition> = ranges.iter().map(|(p, _)| p.clone()).collect();
     sink.recover(&partitions).await?;
@@ -111,7 +115,9 @@ async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyho
             say(&format!("changed, as record {}\n", receipt.id))?;
             Ok(OK)
         }
-        Commit::Lost(found) => bail!("the sink's positions changed meanwhile, nothing was done; now it holds\n{}", table(&found)),
+        Commit::Lost(found) => {
+            bail!("the sink's positions changed meanwhile, nothing was done; now it holds\n{}", table(&found))
+        }
     }
 }
 
@@ -164,7 +170,9 @@ fn reset(job: &PlannedJob, to: &str, held: &Positions) -> anyhow::Result<Positio
         "latest" => Start::Latest,
         time => Start::Time(
             chrono::DateTime::parse_from_rfc3339(time)
-                .with_context(|| format!("--reset {to}: expected earliest, latest or a time such as 2026-01-31T00:00:00Z"))?
+                .with_context(|| {
+                    format!("--reset {to}: expected earliest, latest or a time such as 2026-01-31T00:00:00Z")
+                })?
                 .timestamp_millis(),
         ),
     };
@@ -194,7 +202,9 @@ fn table(held: &Positions) -> String {
 fn diff(ranges: &OffsetRanges) -> String {
     let line = |(p, r): (&Partition, &OffsetRange)| match r.start {
         None => format!("{p} (none) -> {}\n", r.end),
-        Some(from) if r.end < from => format!("{p} {from} -> {}  ({} offsets come again: rows double)\n", r.end, from - r.end),
+        Some(from) if r.end < from => {
+            format!("{p} {from} -> {}  ({} offsets come again: rows double)\n", r.end, from - r.end)
+        }
         Some(from) => format!("{p} {from} -> {}  ({} offsets are passed over)\n", r.end, r.end - from),
     };
     ranges.iter().map(line).collect()

@@ -13,16 +13,16 @@ pub fn trouble(snapshot: &Snapshot, now: Duration, max_age: Duration, stall_afte
         JobState::Finished | JobState::Stopped | JobState::Stopping => return None,
         JobState::Starting | JobState::Running => {}
     }
-    let lag: i64 = snapshot
-        .positions
-        .iter()
-        .filter_map(|(p, at)| snapshot.ends.get(p).map(|end| (end - at.offset).max(0)))
-        .sum();
+    let lag: i64 =
+        snapshot.positions.iter().filter_map(|(p, at)| snapshot.ends.get(p).map(|end| (end - at.offset).max(0))).sum();
     let quiet = now.saturating_sub(snapshot.polled_at);
     if let Some(since) = snapshot.pending_since {
         let waiting = now.saturating_sub(since);
         if waiting > stall_after + max_age {
-            return Some(format!("records were taken {} s ago and nothing has been committed since", waiting.as_secs()));
+            return Some(format!(
+                "records were taken {} s ago and nothing has been committed since",
+                waiting.as_secs()
+            ));
         }
     } else if lag > 0 && quiet > stall_after {
         return Some(format!("the source has {lag} more records and none was taken for {} s", quiet.as_secs()));

@@ -124,12 +124,8 @@ impl Service {
                 kinds: (wire::source::kind(&planned.settings.source), planned.settings.sink.kind()),
             });
         }
-        let shared = Arc::new(Shared {
-            jobs,
-            clock,
-            stall_after: daemon.stall_after,
-            instance: state.instance().to_owned(),
-        });
+        let shared =
+            Arc::new(Shared { jobs, clock, stall_after: daemon.stall_after, instance: state.instance().to_owned() });
         let http = http::serve(listener, shared.clone(), metrics)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),

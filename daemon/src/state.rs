@@ -103,7 +103,10 @@ impl MarkStore for MarkFile {
         };
         let mark: Mark = serde_json::from_slice(&text).map_err(|e| format!("{shown} is damaged: {e}"))?;
         if mark.v > MARK_VERSION {
-            return Err(format!("{shown} has version {}, this binary reads up to {MARK_VERSION}: run a newer one", mark.v));
+            return Err(format!(
+                "{shown} has version {}, this binary reads up to {MARK_VERSION}: run a newer one",
+                mark.v
+            ));
         }
         Ok(Some(mark))
     }
@@ -153,7 +156,11 @@ mod tests {
         let state = State::open(dir.path(), None).unwrap();
         let marks = state.marks("j");
         assert_eq!(marks.load(), Ok(None));
-        let mark = Mark { v: 1, sink: Some("s".into()), partitions: [tidemill_engine::partition::Partition::new("t", 0)].into() };
+        let mark = Mark {
+            v: 1,
+            sink: Some("s".into()),
+            partitions: [tidemill_engine::partition::Partition::new("t", 0)].into(),
+        };
         marks.store(&mark).unwrap();
         assert_eq!(marks.load(), Ok(Some(mark.clone())));
         marks.store(&Mark { v: 2, ..mark }).unwrap();

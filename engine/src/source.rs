@@ -15,8 +15,9 @@ pub trait Source: Send {
     /// Also serves whatever keeps the membership alive.
     fn assignment(&mut self, timeout: Duration) -> Result<Option<Vec<Partition>>, SourceError>;
 
-    /// Where to start partitions that no position is known of, as the job's `start` says (`first` = the job never
-    /// anchored anything; later ones begin at their low end).
+    /// Where to start partitions that no position is known of. `first`: the job never anchored anything; then the job's
+    /// `start` decides, and the answer holds *every* partition there is now, so that it decides for those of other
+    /// daemons too. Else they appeared later, and begin at their low end.
     fn start_positions(&mut self, partitions: &[Partition], first: bool) -> Result<Positions, SourceError>;
 
     /// Starts reading exactly here. The order is the order of slots. Checks that each position lies within the

@@ -299,4 +299,3 @@ impl<'s> Walk<'s> {
         Some(format!("it belongs to [{above}]: write it above the tables inside [{above}]"))
     }
 }
-

@@ -107,6 +107,28 @@ impl LogFacts<'_> {
         Ok(offsets)
     }
 
+    /// All partitions of the topics that these names and `^expressions` subscribe to, and `assigned` in any case: the
+    /// group's leader may have seen a topic a moment before us.
+    pub(super) fn known_partitions(
+        &self,
+        subscribed: &[String],
+        assigned: &[Partition],
+    ) -> Result<Vec<Partition>, SourceError> {
+        let expressions: Vec<regex::Regex> =
+            subscribed.iter().filter(|t| t.starts_with('^')).filter_map(|t| regex::Regex::new(t).ok()).collect();
+        let metadata = self
+            .consumer
+            .fetch_metadata(None, ASK_FOR)
+            .map_err(|error| SourceError::retry(format!("cannot ask which partitions there are: {error}")))?;
+        let wanted = |name: &str| subscribed.iter().any(|t| t == name) || expressions.iter().any(|e| e.is_match(name));
+        let mut found: std::collections::BTreeSet<Partition> = assigned.iter().cloned().collect();
+        for topic in metadata.topics().iter().filter(|t| wanted(t.name())) {
+            let name: Arc<str> = topic.name().into();
+            found.extend(topic.partitions().iter().map(|p| Partition::new(name.clone(), p.id())));
+        }
+        Ok(found.into_iter().collect())
+    }
+
     /// Topic ids by name; topics without one (older brokers) are absent. A topic that does not exist is an error.
     pub(super) fn topic_ids(&self, topics: &[&str]) -> Result<BTreeMap<String, Arc<str>>, SourceError> {
         let give_up = self.clock.now() + ASK_FOR;

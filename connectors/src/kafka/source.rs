@@ -339,6 +339,14 @@ impl Source for KafkaSource {
         }
         let consumer = self.consumer()?;
         let facts = LogFacts { consumer: &consumer, clock: &self.clock };
+        let all;
+        let partitions = if first {
+            // `start` is for every partition there is at the job's first anchor, whoever of several daemons reads it.
+            all = facts.known_partitions(&self.options.topics, partitions)?;
+            all.as_slice()
+        } else {
+            partitions
+        };
         let ids = facts.topic_ids(&topics(partitions))?;
         let committed = self.options.read_committed();
         let low = facts.offsets(partitions, OffsetSpec::Earliest, committed)?;

@@ -58,7 +58,9 @@ pub(super) fn sample(folder: &Path, rows: usize) -> anyhow::Result<String> {
 
 fn read(file: &Path) -> anyhow::Result<impl Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>>> {
     let open = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
-    Ok(ParquetRecordBatchReaderBuilder::try_new(open).with_context(|| format!("cannot read {}", file.display()))?.build()?)
+    Ok(ParquetRecordBatchReaderBuilder::try_new(open)
+        .with_context(|| format!("cannot read {}", file.display()))?
+        .build()?)
 }
 
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

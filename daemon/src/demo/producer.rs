@@ -61,9 +61,8 @@ pub(super) fn run(brokers: &str, shared: &Shared, stop: &AtomicBool) -> anyhow::
     while !stop.load(Ordering::Acquire) {
         let due = begun.elapsed().as_millis() as u64 * RATE / 1000;
         let job = shared.jobs[0].progress.snapshot();
-        let mut room: Vec<i64> = (0..produced.ends.len())
-            .map(|i| (position(&job, i) + AHEAD - produced.ends[i]).max(0))
-            .collect();
+        let mut room: Vec<i64> =
+            (0..produced.ends.len()).map(|i| (position(&job, i) + AHEAD - produced.ends[i]).max(0)).collect();
         let mut waiting = false;
         while produced.total() < due && !waiting {
             let index = (produced.total() % PARTITIONS as u64) as usize;

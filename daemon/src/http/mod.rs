@@ -35,8 +35,9 @@ struct Ctx {
 /// # Errors
 /// When somebody else has it.
 pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .with_context(|| format!("cannot listen on daemon.http = \"{address}\": choose another address, or port 0 for any free one"))?;
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on daemon.http = \"{address}\": choose another address, or port 0 for any free one")
+    })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -106,10 +107,7 @@ async fn jobs(State(context): State<Ctx>) -> impl IntoResponse {
     axum::Json(api::jobs(&context.shared))
 }
 
-async fn job(
-    State(context): State<Ctx>,
-    axum::extract::Path(name): axum::extract::Path<String>,
-) -> impl IntoResponse {
+async fn job(State(context): State<Ctx>, axum::extract::Path(name): axum::extract::Path<String>) -> impl IntoResponse {
     match context.shared.jobs.iter().find(|job| job.name == name) {
         Some(job) => (StatusCode::OK, axum::Json(api::job(&context.shared, job))),
         None => {

@@ -30,8 +30,9 @@ pub fn format(settings: &config::Format, columns: Option<&[String]>) -> Result<A
             })
         }
         config::Format::Raw(raw) => {
-            let format =
-                RawFormat::new(&metadata(&raw.metadata), tombstones(raw.tombstones)).map_err(|e| e.to_string())?;
+            let most = usize::try_from(raw.max_record_bytes).unwrap_or(usize::MAX);
+            let format = RawFormat::new(&metadata(&raw.metadata), tombstones(raw.tombstones), most)
+                .map_err(|e| e.to_string())?;
             Ok(match columns {
                 Some(columns) => Arc::new(format.with_projection(columns).map_err(|e| e.to_string())?),
                 None => Arc::new(format),

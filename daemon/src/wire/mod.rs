@@ -21,7 +21,12 @@ use budget::Budget;
 
 /// Builds a job, and what changes its window bounds while it runs.
 #[must_use]
-pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clock) -> (JobSpec, watch::Sender<WindowBounds>) {
+pub fn job(
+    planned: &PlannedJob,
+    state: &Arc<State>,
+    budget: Budget,
+    clock: &Clock,
+) -> (JobSpec, watch::Sender<WindowBounds>) {
     let settings = &planned.settings;
     let (bounds, watched) = watch::channel(WindowBounds {
         max_age: settings.window.max_age,
@@ -61,10 +66,7 @@ pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clo
         on_error,
         max_errors_per_minute: Some(settings.max_errors_per_minute),
         bounds: watched,
-        keep: Keep {
-            key: dead || uses(config::Metadata::Key),
-            headers: dead || uses(config::Metadata::Headers),
-        },
+        keep: Keep { key: dead || uses(config::Metadata::Key), headers: dead || uses(config::Metadata::Headers) },
         limits: budget.limits(),
         marks: Box::new(state.marks(&planned.name)),
         clock: clock.clone(),

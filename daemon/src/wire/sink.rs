@@ -53,14 +53,16 @@ pub struct Order {
 /// Makes this sink, anew for each run.
 #[must_use]
 pub fn factory(order: Order) -> MakeSink {
-    Box::new(move || match files(&order.settings, &order.job, order.state.instance(), &order.schema, order.memory, &order.clock) {
-        Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
-        None => {
-            let positions = KeptPositions::in_file(order.state.positions_file(&order.job, order.role.as_str()));
-            Ok(match order.settings {
-                config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
-                _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
-            })
+    Box::new(move || {
+        match files(&order.settings, &order.job, order.state.instance(), &order.schema, order.memory, &order.clock) {
+            Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
+            None => {
+                let positions = KeptPositions::in_file(order.state.positions_file(&order.job, order.role.as_str()));
+                Ok(match order.settings {
+                    config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
+                    _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
+                })
+            }
         }
     })
 }
