@@ -92,7 +92,12 @@ impl Checked {
     #[must_use]
     pub fn is_sound(&self, key: &str) -> bool {
         !self.faults.iter().any(|fault| path::is_under(&fault.key, key))
-            && !self.loaded.walked.broken.iter().any(|broken| path::is_under(key, broken) || path::is_under(broken, key))
+            && !self
+                .loaded
+                .walked
+                .broken
+                .iter()
+                .any(|broken| path::is_under(key, broken) || path::is_under(broken, key))
     }
 
     /// The configuration, if it has no fault.

@@ -253,7 +253,11 @@ mod tests {
             assert!(parse(&file(), &text).is_err());
         }
         let dots = ".".repeat(40);
-        for text in [format!("a = \"{dots}\" # {dots}"), format!("a = \"\"\"\n\"{dots}\\\"\n\"\"\""), "a = '\\'\nb.c = 1.5".into()] {
+        for text in [
+            format!("a = \"{dots}\" # {dots}"),
+            format!("a = \"\"\"\n\"{dots}\\\"\n\"\"\""),
+            "a = '\\'\nb.c = 1.5".into(),
+        ] {
             assert!(parse(&file(), &text).is_ok(), "dots that are in no key: {text}");
         }
     }

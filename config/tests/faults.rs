@@ -349,7 +349,10 @@ fn warnings_do_not_stop() {
 fn depth_has_a_fault_of_its_own() {
     let field = |inner: &str| format!("{{ name = \"x\", type = \"struct\", fields = [{inner}] }}");
     let nested = (0..30).fold("{ name = \"x\", type = \"int8\" }".to_owned(), |inner, _| field(&inner));
-    says(&job("").replace("{ name = \"x\", type = \"int64\" }", &nested), "expected at most 48 tables and arrays inside each other");
+    says(
+        &job("").replace("{ name = \"x\", type = \"int64\" }", &nested),
+        "expected at most 48 tables and arrays inside each other",
+    );
     // As deep as keys with dots and brackets together can make it.
     let keys = ["a"; 17].join(".");
     let worst = format!("[{keys}]\n{}1{}", format!("{keys} = {{ ").repeat(78), " }".repeat(78));
@@ -361,7 +364,11 @@ fn depth_has_a_fault_of_its_own() {
 fn sound_parts_are_told_from_others() {
     let dir = tempfile::tempdir().expect("dir");
     let path = dir.path().join("a.toml");
-    std::fs::write(&path, job("window.max_age = 1\non_error = \"dead_letter\"").replace("path = \"./out\"", "pth = \"./out\"")).expect("write");
+    std::fs::write(
+        &path,
+        job("window.max_age = 1\non_error = \"dead_letter\"").replace("path = \"./out\"", "pth = \"./out\""),
+    )
+    .expect("write");
     let checked = tidemill_config::check(&path, &System);
     assert_eq!(checked.faults.len(), 4, "{:#?}", checked.faults);
     for (key, sound) in [
@@ -378,6 +385,8 @@ fn sound_parts_are_told_from_others() {
     ] {
         assert_eq!(checked.is_sound(key), sound, "{key}");
     }
-    assert!(matches!(&checked.loaded.config.jobs["a"].format, tidemill_config::Format::Json(json) if json.fields.len() == 1));
+    assert!(
+        matches!(&checked.loaded.config.jobs["a"].format, tidemill_config::Format::Json(json) if json.fields.len() == 1)
+    );
     assert!(checked.into_result().is_err());
 }

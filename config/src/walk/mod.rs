@@ -63,7 +63,7 @@ impl<'s> Walk<'s> {
         if matches!(node.value, Value::Broken) {
             return self.placeholder(path, schema);
         }
-        if self.depth == DEEPEST {
+        if self.depth >= DEEPEST && matches!(node.value, Value::Table(_) | Value::Array(_)) {
             let message = format!("expected at most {DEEPEST} tables and arrays inside each other");
             self.fault(FaultKind::BadValue, path, &node.place, message);
             return self.placeholder(path, schema);
@@ -299,4 +299,3 @@ impl<'s> Walk<'s> {
         Some(format!("it belongs to [{above}]: write it above the tables inside [{above}]"))
     }
 }
-
