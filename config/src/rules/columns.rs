@@ -56,6 +56,8 @@ fn fields(rules: &mut Rules<'_>, path: &str, fields: &[Field], taken: &BTreeSet<
         let inner = format!("{key}.fields");
         let given = rules.walked.places.contains_key(&inner);
         match (field.data_type.has_struct(), field.data_type.fields().is_empty()) {
+            // A broken list of fields is said already.
+            (true, true) if rules.broken(&inner) => {}
             (true, true) => rules.conflict(
                 &format!("{key}.type"),
                 "a struct needs fields: expected fields = [{ name = \"…\", type = \"…\" }, …] beside it",

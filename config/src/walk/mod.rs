@@ -63,7 +63,7 @@ impl<'s> Walk<'s> {
         if matches!(node.value, Value::Broken) {
             return self.placeholder(path, schema);
         }
-        if self.depth == DEEPEST {
+        if self.depth >= DEEPEST && matches!(node.value, Value::Table(_) | Value::Array(_)) {
             let message = format!("expected at most {DEEPEST} tables and arrays inside each other");
             self.fault(FaultKind::BadValue, path, &node.place, message);
             return self.placeholder(path, schema);
