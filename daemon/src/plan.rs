@@ -39,7 +39,19 @@ pub struct PlannedJob {
 /// # Errors
 /// All faults there are.
 pub fn load(path: &Path) -> Result<Plan, Vec<Fault>> {
-    plan(config::load(path, &config::System)?, &SqlLimits::default())
+    let checked = config::check(path, &config::System);
+    let limits = SqlLimits::default();
+    let (mut jobs, mut faults) = (Vec::new(), checked.faults.clone());
+    for (name, settings) in &checked.loaded.config.jobs {
+        let sound = |part| checked.is_sound(&format!("job.{name}.{part}"));
+        if ["source", "format", "operator", "sink"].into_iter().all(sound) {
+            match plan_job(&checked.loaded, name, settings, &limits) {
+                Ok(job) => jobs.push(job),
+                Err(more) => faults.extend(more),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(Plan { loaded: checked.loaded, jobs }) } else { Err(faults) }
 }
 
 /// Plans a loaded configuration; queries run under `limits`.

@@ -262,7 +262,8 @@ pub fn run(config: &Path, terminal: bool) -> anyhow::Result<u8> {
     let loaded = match tidemill_config::load(config, &tidemill_config::System) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            cli::print_faults(&faults);
+            // With what is wrong in the sound parts' queries, so that all faults come at once.
+            cli::print_faults(&plan::load(config).err().unwrap_or(faults));
             return Ok(FAULTY);
         }
     };

@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::records::{Maker, Mix, Record};
 
 /// Longest wait for the broker: longer than any outage of the tests.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What to produce.
 #[derive(Clone, Debug)]
@@ -150,6 +150,8 @@ fn run(brokers: &str, plan: &Plan, shared: &Shared) -> Result<Ledger> {
         .set("linger.ms", "5")
         .set("message.timeout.ms", PATIENCE.as_millis().to_string())
         .set("queue.buffering.max.messages", "100000")
+        // A broker that was frozen is out of the metadata for a moment, and a client that refreshes then forgets it.
+        .set("topic.metadata.refresh.interval.ms", "2000")
         .set("reconnect.backoff.max.ms", "1000");
     if plan.transactions.is_some() {
         // Without these two the next transaction waits 100 ms for the markers of the last.
