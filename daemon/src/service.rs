@@ -12,7 +12,7 @@ use tidemill_engine::job::{self, JobEnd, Stop};
 use tidemill_engine::progress::{Progress, Snapshot};
 use tidemill_engine::window::WindowBounds;
 use tidemill_operators::{Memory, SqlLimits};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{self, ABORTED, FAILED, FAULTY, OK};
@@ -62,6 +62,7 @@ pub struct Service {
     pub http: Http,
     runtime: tokio::runtime::Runtime,
     threads: Vec<JoinHandle<JobEnd>>,
+    signals: Option<(Signal, Signal)>,
 }
 
 /// Why a service did not start.
@@ -109,6 +110,11 @@ impl Service {
             .enable_all()
             .build()
             .context("cannot start the worker threads")?;
+        // Before anything runs: from here on a signal stops in order.
+        let signals = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
         let listener = http::bind(daemon.http.0)?;
         let stop = Stop::default();
         let (mut jobs, mut specs) = (Vec::new(), Vec::new());
@@ -138,7 +144,7 @@ impl Service {
         for (spec, progress) in specs {
             threads.push(job::spawn(spec, progress, runtime.handle().clone(), stop.clone())?);
         }
-        Ok(Self { shared, stop, http, runtime, threads })
+        Ok(Self { shared, stop, http, runtime, threads, signals: Some(signals) })
     }
 
     /// Where asynchronous work runs.
@@ -160,7 +166,8 @@ impl Service {
     /// When signals cannot be listened to.
     pub fn wait(mut self, terminal: bool) -> anyhow::Result<u8> {
         let runtime = std::mem::replace(&mut self.runtime, no_runtime()?);
-        let aborted = runtime.block_on(self.watch(terminal))?;
+        let (mut term, mut int) = self.signals.take().context("the service is waited for already")?;
+        let aborted = runtime.block_on(self.watch(terminal, &mut term, &mut int));
         if terminal {
             live::show("");
         }
@@ -169,9 +176,8 @@ impl Service {
         Ok(code)
     }
 
-    async fn watch(&self, terminal: bool) -> anyhow::Result<bool> {
-        let mut term = signal(SignalKind::terminate())?;
-        let mut int = signal(SignalKind::interrupt())?;
+    /// True when a second signal ended it.
+    async fn watch(&self, terminal: bool, term: &mut Signal, int: &mut Signal) -> bool {
         let mut tick = tokio::time::interval(TICK);
         let all_bounded = self.shared.jobs.iter().all(|j| j.bounded);
         let mut line = Line::new(&self.shared);
@@ -183,11 +189,11 @@ impl Service {
                     }
                     let stopping = self.stop.gracefully.is_cancelled();
                     if self.is_over() && (all_bounded || stopping) {
-                        return Ok(false);
+                        return false;
                     }
                 }
-                _ = term.recv() => if self.signalled() { return Ok(true) },
-                _ = int.recv() => if self.signalled() { return Ok(true) },
+                _ = term.recv() => if self.signalled() { return true },
+                _ = int.recv() => if self.signalled() { return true },
             }
         }
     }

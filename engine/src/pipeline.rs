@@ -49,12 +49,13 @@ pub(crate) struct HeldSink {
 }
 
 impl HeldSink {
-    /// The ranges from what is held to `ends`, of the partitions that moved.
+    /// The ranges from what is held to `ends`, of the partitions that moved. Never backwards: dead letters may be
+    /// ahead of a window that is read again, and what they hold must not be given up.
     fn ranges_to(&self, partitions: &[Partition], ends: &[i64]) -> OffsetRanges {
         let mut ranges = OffsetRanges::default();
         for (partition, end) in partitions.iter().zip(ends) {
             let Some(from) = self.held.get(partition) else { continue };
-            if from.offset != *end {
+            if from.offset < *end {
                 let range = OffsetRange { start: Some(from.offset), end: *end, topic_id: from.topic_id.clone() };
                 ranges.0.insert(partition.clone(), range);
             }
@@ -448,4 +449,37 @@ async fn commit_to(
 
 fn dead_letter_error(error: SinkError) -> RunError {
     RunError::from(error).of("dead_letter")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Position;
+    use crate::sink::Staged;
+
+    struct NoSink;
+    #[async_trait::async_trait]
+    impl Sink for NoSink {
+        async fn recover(&mut self, _: &[Partition]) -> Result<Positions, SinkError> {
+            Ok(Positions::default())
+        }
+        async fn open(&mut self) -> Result<Box<dyn Staging>, SinkError> {
+            Err(SinkError::bug("not used"))
+        }
+        async fn commit(&mut self, _: Option<Staged>, _: &OffsetRanges) -> Result<Commit, SinkError> {
+            Err(SinkError::bug("not used"))
+        }
+    }
+
+    /// A window that is read again may end before the dead letters' position on one partition and behind it on
+    /// another: the first must stay where it is, or its rejects would come twice after the next restart.
+    #[test]
+    fn positions_of_dead_letters_never_go_back() {
+        let partitions = [Partition::new("t", 0), Partition::new("t", 1)];
+        let held = partitions.iter().cloned().zip([Position::at(100), Position::at(100)]).collect();
+        let dead = HeldSink { sink: Box::new(NoSink), held };
+        let ranges = dead.ranges_to(&partitions, &[60, 140]);
+        let moved: Vec<_> = ranges.iter().map(|(p, r)| (p.index, r.start, r.end)).collect();
+        assert_eq!(moved, [(1, Some(100), 140)]);
+    }
 }

@@ -30,6 +30,7 @@ const DEATHS: &[Death] = &[
     Death::At("files.staged_open", 4),
     Death::At("files.after_seal", 4),
     Death::Random,
+    Death::Random, // two in a row: the time from the first to the next commit
     Death::At("run.after_dead_letter", 3),
     Death::At("files.before_record", 6),
     Death::At("files.after_record", 6),

@@ -1,5 +1,4 @@
 //! The Kafka source against a real broker, with the least of an engine around it: a sink that compares and appends.
-//! `TIDEMILL_TEST_BROKERS` names the broker.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +14,13 @@ use tidemill_engine::clock::Clock;
 use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
 use tidemill_engine::partition::{Partition, Position, Positions};
 use tidemill_engine::source::{Source, SourceError, SourceEvent};
+use tidemill_integration_tests::kafka::Kafka;
 
 const LIMITS: ChunkLimits = ChunkLimits { bytes: 4 << 20, records: 50_000 };
 const KEEP: Keep = Keep { key: false, headers: false };
 
 fn brokers() -> String {
-    std::env::var("TIDEMILL_TEST_BROKERS").expect("TIDEMILL_TEST_BROKERS names a broker")
+    Kafka::shared().brokers().to_owned()
 }
 
 fn unique(name: &str) -> String {
