@@ -14,7 +14,7 @@ use super::cause::Cause;
 use super::fault::{Context, Failed, Fault, Step, describe};
 use super::object::Object;
 use super::options::{JsonOptions, Tombstones};
-use super::scan::{is_space, space};
+use super::scan::is_space;
 use super::skip;
 use super::unknown::UnknownFields;
 
@@ -69,16 +69,16 @@ impl JsonDecoder {
             isolate(&mut self.alone, value);
             parse(&mut self.root, &mut self.cx, &self.unknown, &self.alone, 0..value.len())
         };
-        result.map_err(|Failed| self.refuse(value, rows))
+        result.or_else(|Failed| self.look_again(value, rows))
     }
 
     /// Cuts a failed record's values off the columns and finds out what is wrong with it.
     #[cold]
-    fn refuse(&mut self, value: &[u8], rows: usize) -> Box<(Cause, String)> {
+    fn look_again(&mut self, value: &[u8], rows: usize) -> Result<(), Box<(Cause, String)>> {
         self.root.truncate(rows);
         isolate(&mut self.alone, value);
         let all = 0..value.len();
-        // Alone, so that what it says does not depend on the bytes behind it; as text first, as then what is said of
+        // Alone, so that what is said does not depend on the bytes behind it; as text first, as what is then said of
         // its fields is said of a JSON object.
         self.cx.keys.clear();
         let checked = check(&mut self.cx, &self.alone, all.clone());
@@ -86,17 +86,17 @@ impl JsonDecoder {
         let (fault, trail) = match checked {
             Err(fault) => (fault, Vec::<Step>::new()),
             Ok(()) => match parse(&mut self.root, &mut self.cx, &self.unknown, &self.alone, all) {
+                // It does not come to this: a record is good or bad whatever stands behind it.
+                Ok(()) => return Ok(()),
                 Err(Failed) => {
-                    let fault = self.cx.fault.take();
                     let nothing = Fault { cause: Cause::NotJson, at: 0, expected: ONE_OBJECT };
-                    (fault.unwrap_or(nothing), std::mem::take(&mut self.cx.trail))
+                    (self.cx.fault.take().unwrap_or(nothing), std::mem::take(&mut self.cx.trail))
                 }
-                Ok(()) => unreachable!("a record is good or bad whatever stands behind it"),
             },
         };
         self.root.truncate(rows);
         self.cx.keys.clear();
-        Box::new((fault.cause, describe(&fault, &trail, value, 0)))
+        Err(Box::new((fault.cause, describe(&fault, &trail, value))))
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {
@@ -113,6 +113,16 @@ fn isolate(alone: &mut Vec<u8>, value: &[u8]) {
     alone.resize(value.len() + PADDING, 0);
 }
 
+/// Passes over whitespace, up to the record's end: many blank records must not be passed over together by each.
+#[inline(always)]
+fn leading_space(buf: &[u8], range: &Range<usize>) -> usize {
+    let mut p = range.start;
+    while p < range.end && is_space(buf[p]) {
+        p += 1;
+    }
+    p
+}
+
 /// Decodes the record `buf[range]`, which is UTF-8.
 #[inline]
 fn parse(
@@ -123,9 +133,9 @@ fn parse(
     range: Range<usize>,
 ) -> Result<(), Failed> {
     cx.start(range.end);
-    let p = space(buf, range.start);
-    if p >= range.end || buf[p] != b'{' {
-        return Err(cx.fail(Cause::Type, p.min(range.end), ONE_OBJECT));
+    let p = leading_space(buf, &range);
+    if p == range.end || buf[p] != b'{' {
+        return Err(cx.fail(Cause::Type, p, ONE_OBJECT));
     }
     let end = root.decode(cx, unknown, buf, p, 1)?;
     finish_text(cx, buf, end, range.end)
@@ -134,8 +144,8 @@ fn parse(
 /// Checks a record as JSON only.
 fn check(cx: &mut Context, buf: &[u8], range: Range<usize>) -> Result<(), Fault> {
     cx.start(range.end);
-    let p = space(buf, range.start);
-    let result = if p >= range.end {
+    let p = leading_space(buf, &range);
+    let result = if p == range.end {
         Err(cx.not_json(p, ONE_OBJECT))
     } else {
         skip::value(cx, buf, p, 0).and_then(|end| finish_text(cx, buf, end, range.end))

@@ -89,9 +89,9 @@ impl Context {
     }
 }
 
-/// Says a fault of the record `value` in words; `base` is where the record starts in the buffer of `fault.at`.
-pub(super) fn describe(fault: &Fault, trail: &[Step], value: &[u8], base: usize) -> String {
-    let at = (fault.at - base).min(value.len());
+/// Says in words what is wrong with the record `value`, which stands at the beginning of its buffer.
+pub(super) fn describe(fault: &Fault, trail: &[Step], value: &[u8]) -> String {
+    let at = fault.at.min(value.len());
     let mut out = String::new();
     if !trail.is_empty() {
         out.push_str("field `");

@@ -241,7 +241,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Cause> {
 fn base64(text: &str) -> Option<Vec<u8>> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let letters = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(text);
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let mut bits = String::new();

@@ -100,9 +100,8 @@ fn clock(text: &[u8]) -> Result<(i64, i64, &[u8]), Wrong> {
         if digits == 0 {
             return Err(Wrong::Text);
         }
-        for i in 0..9 {
-            nanos = nanos * 10 + if i < digits { i64::from(fraction[i] - b'0') } else { 0 };
-        }
+        let padded = fraction[..digits].iter().chain(std::iter::repeat(&b'0'));
+        nanos = padded.take(9).fold(0, |n, d| n * 10 + i64::from(d - b'0'));
         rest = &fraction[digits..];
     }
     Ok((i64::from(hours * 3600 + minutes * 60 + seconds), nanos, rest))
@@ -118,7 +117,7 @@ fn two(a: u8, b: u8) -> Result<u32, Wrong> {
 
 #[inline]
 fn is_date(year: u32, month: u32, day: u32) -> bool {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let last = match month {
         4 | 6 | 9 | 11 => 30,
         2 => 28 + u32::from(leap),

@@ -160,6 +160,18 @@ fn only_one_object_in_utf8_is_a_record() {
 }
 
 #[test]
+fn time_is_bounded_by_the_bytes_of_a_chunk() {
+    let options = JsonOptions::new(fields());
+    let started = std::time::Instant::now();
+    for record in [" ", "\n", "{", "{ ", "[", "\"", "{\"a\":[", "{\"a\":\"", "{\"a\":1 ", "{\"id\":1", "\\"] {
+        let decoded = decode(&options, &vec![Some(record.as_bytes()); 200_000]);
+        assert_eq!((decoded.rejects.len(), decoded.rows.num_rows()), (200_000, 0), "{record}");
+    }
+    // Scanning to the chunk's end for each of these would take minutes.
+    assert!(started.elapsed().as_secs() < 40, "{:?}", started.elapsed());
+}
+
+#[test]
 fn depth_is_bounded() {
     // The record itself is one of them.
     let lists = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
