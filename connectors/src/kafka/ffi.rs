@@ -24,8 +24,9 @@ use super::context::Context;
 /// The consumer of this connector.
 pub(super) type KafkaConsumer = BaseConsumer<Context>;
 
+/// Rounded up: a wait whose last part of a millisecond became 0 would be spent spinning.
 fn millis(timeout: Duration) -> i32 {
-    i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
+    i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
 }
 
 fn code(err: sys::rd_kafka_resp_err_t) -> Option<RDKafkaErrorCode> {

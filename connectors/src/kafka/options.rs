@@ -103,7 +103,7 @@ const MIB: usize = 1 << 20;
 
 impl KafkaOptions {
     /// Options of a job that reads `topics` from `brokers`, everything else at its default: group `tidemill-<job>`,
-    /// from the earliest offset on, without end, 32 MiB of prefetch, static membership.
+    /// from the earliest offset on, without end, 16 MiB of prefetch, static membership.
     #[must_use]
     pub fn new(job: &str, instance: &str, brokers: &str, topics: &[&str]) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl KafkaOptions {
             on_data_loss: OnDataLoss::Fail,
             properties: BTreeMap::new(),
             unsafe_properties: false,
-            prefetch_bytes: 32 * MIB,
+            prefetch_bytes: 16 * MIB,
             static_membership: true,
             commit_metadata: None,
         }
