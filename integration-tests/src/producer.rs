@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::records::{Maker, Mix, Record};
 
 /// Longest wait for the broker: longer than any outage of the tests.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What to produce.
 #[derive(Clone, Debug)]

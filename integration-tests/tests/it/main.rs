@@ -5,6 +5,5 @@ mod bounded;
 mod decode;
 mod faults;
 mod harness;
-mod kafka_source;
 mod kills;
 mod support;

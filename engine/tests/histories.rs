@@ -1,0 +1,213 @@
+//! Jobs under seeded trouble, on the memory sink: rebalances, lost assignments, commits whose answer is lost (landed or
+//! not), failing steps, and two owners of the same partitions at once. Every record is there once, whatever happens.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::array::{Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tidemill_engine::chunk::Chunk;
+use tidemill_engine::clock::Clock;
+use tidemill_engine::format::{Decoded, Decoder, Format, Reject, Stage};
+use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
+use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Stop};
+use tidemill_engine::mark::{Mark, MarkStore};
+use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
+use tidemill_engine::progress::Progress;
+use tidemill_engine::sink::Sink;
+use tidemill_engine::source::{Source, SourceError, SourceEvent};
+use tidemill_engine::testkit::{Injected, MemoryStore};
+use tidemill_engine::window::WindowBounds;
+
+const PARTITIONS: i32 = 3;
+const RECORDS: i64 = 600;
+/// One record in so many is refused.
+const BAD: i64 = 7;
+
+fn partitions() -> Vec<Partition> {
+    (0..PARTITIONS).map(|i| Partition::new("t", i)).collect()
+}
+
+/// Offsets `0..RECORDS` of each partition, every fifth a hole; loses its assignment now and then.
+struct Troubled {
+    random: SmallRng,
+    at: Vec<i64>,
+    troubles: u32,
+}
+
+impl Source for Troubled {
+    fn assignment(&mut self, _: Duration) -> Result<Option<Vec<Partition>>, SourceError> {
+        Ok(Some(partitions()))
+    }
+    fn start_positions(&mut self, of: &[Partition], _: bool) -> Result<Positions, SourceError> {
+        Ok(of.iter().map(|p| (p.clone(), Position::at(0))).collect())
+    }
+    fn begin(&mut self, positions: &[(Partition, Position)]) -> Result<OffsetRanges, SourceError> {
+        self.at = positions.iter().map(|(_, at)| at.offset).collect();
+        Ok(OffsetRanges::default())
+    }
+    fn poll(&mut self, intake: &mut Intake, _: Duration) -> Result<SourceEvent, SourceError> {
+        if self.troubles > 0 && self.random.random_bool(0.03) {
+            self.troubles -= 1;
+            return match self.random.random_range(0..3) {
+                0 => Ok(SourceEvent::Lost),
+                1 => Ok(SourceEvent::Revoked { deadline: Duration::from_millis(self.random.random_range(0..20)) }),
+                _ => Err(SourceError::retry("the broker is away")),
+            };
+        }
+        for _ in 0..self.random.random_range(1..40) {
+            let slot = self.random.random_range(0..self.at.len());
+            let offset = self.at[slot];
+            if offset < RECORDS && intake.has_room() {
+                self.at[slot] += 1;
+                if offset % 5 != 4 {
+                    intake.push(slot as u32, offset, Some(offset), Some(b"x"), None, []);
+                }
+            }
+        }
+        let end = self.at.iter().all(|at| *at >= RECORDS);
+        Ok(if end { SourceEvent::End } else { SourceEvent::Continue })
+    }
+    fn idle(&mut self) -> Result<SourceEvent, SourceError> {
+        Ok(SourceEvent::Continue)
+    }
+    fn end_run(&mut self) {}
+    fn landed(&mut self, _: &Positions) {}
+    fn ends(&self) -> BTreeMap<Partition, i64> {
+        partitions().into_iter().map(|p| (p, RECORDS)).collect()
+    }
+    fn close(&mut self) {}
+}
+
+/// Rows of places; refuses one record in [`BAD`].
+struct Places;
+
+impl Format for Places {
+    fn schema(&self) -> SchemaRef {
+        let field = |name, kind| Field::new(name, kind, false);
+        Arc::new(Schema::new(vec![
+            field("_topic", DataType::Utf8),
+            field("_partition", DataType::Int32),
+            field("_offset", DataType::Int64),
+        ]))
+    }
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(Places)
+    }
+}
+
+impl Decoder for Places {
+    fn decode(&mut self, chunk: &Chunk) -> Decoded {
+        let (bad, good): (Vec<_>, Vec<_>) = chunk.iter().partition(|r| r.offset % BAD == 0);
+        let reject = |record| Reject { record, stage: Stage::Decode, cause: "bad", error: "bad".into() };
+        let rows = RecordBatch::try_new(
+            Format::schema(self),
+            vec![
+                Arc::new(good.iter().map(|r| Some(&*r.partition.topic)).collect::<StringArray>()),
+                Arc::new(good.iter().map(|r| r.partition.index).collect::<Int32Array>()),
+                Arc::new(good.iter().map(|r| r.offset).collect::<Int64Array>()),
+            ],
+        )
+        .expect("as the schema says");
+        let rejects = bad.iter().map(|r| reject(r.to_owned_record())).collect();
+        Decoded { rows, records: None, rejects, tombstones_skipped: 0 }
+    }
+}
+
+#[derive(Default)]
+struct Marks(Mutex<Option<Mark>>);
+
+impl MarkStore for Marks {
+    fn load(&self) -> Result<Option<Mark>, String> {
+        Ok(self.0.lock().expect("not poisoned").clone())
+    }
+    fn store(&self, mark: &Mark) -> Result<(), String> {
+        *self.0.lock().expect("not poisoned") = Some(mark.clone());
+        Ok(())
+    }
+}
+
+fn spec(seed: u64, instance: &'static str, store: &MemoryStore, dead: &MemoryStore) -> JobSpec {
+    let (store, dead) = (store.clone(), dead.clone());
+    let mut random = SmallRng::seed_from_u64(seed);
+    let bounds = WindowBounds {
+        max_age: Duration::from_millis(5),
+        max_rows: random.random_range(20..300),
+        max_bytes: 1 << 20,
+        idle: None,
+    };
+    let random = Mutex::new(random);
+    JobSpec {
+        name: format!("{instance}{seed}"),
+        source: Box::new(move || {
+            let random = SmallRng::seed_from_u64(random.lock().expect("not poisoned").random());
+            Ok(Box::new(Troubled { random, at: vec![], troubles: 2 }))
+        }),
+        format: Arc::new(Places),
+        operators: vec![],
+        sink: Box::new(move || Ok(Box::new(store.sink(instance)) as Box<dyn Sink>)),
+        dead_letter: Some(Box::new(move || Ok(Box::new(dead.sink(instance)) as Box<dyn Sink>))),
+        on_error: OnError::DeadLetter,
+        max_errors_per_minute: None,
+        bounds: tokio::sync::watch::channel(bounds).1,
+        keep: Keep { key: false, headers: false },
+        limits: Limits { chunk: ChunkLimits { bytes: 1 << 16, records: 50 }, queued_chunks: 1, decode_ahead: 3 },
+        marks: Box::new(Marks::default()),
+        clock: Clock::system(),
+    }
+}
+
+/// Runs `owners` on one sink; none of them knows of the others.
+fn history(seed: u64, owners: &[&'static str], runtime: &tokio::runtime::Runtime) {
+    let (store, dead) = (MemoryStore::new(), MemoryStore::new());
+    let mut random = SmallRng::seed_from_u64(seed);
+    for target in [&store, &dead] {
+        if random.random_bool(0.6) {
+            let landed = random.random_bool(0.5);
+            target.inject(if landed { Injected::LandedUnknown } else { Injected::NotLandedUnknown });
+        }
+        target.fail_step(random.random_range(1..40));
+    }
+    let start = |owner: &&'static str| {
+        let spec = spec(seed, owner, &store, &dead);
+        let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
+        job::spawn(spec, progress, runtime.handle().clone(), Stop::default()).expect("a thread")
+    };
+    let jobs: Vec<_> = owners.iter().map(start).collect();
+    for job in jobs {
+        assert_eq!(job.join().expect("no panic"), JobEnd::Finished, "seed {seed}");
+    }
+    for (what, target, bad) in [("rows", &store, false), ("dead letters", &dead, true)] {
+        let expected: Vec<(i32, i64)> = (0..PARTITIONS)
+            .flat_map(|p| (0..RECORDS).map(move |o| (p, o)))
+            .filter(|(_, o)| o % 5 != 4 && (o % BAD == 0) == bad)
+            .collect();
+        let mut found: Vec<(i32, i64)> = target.keys().into_iter().map(|(_, p, o)| (p, o)).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{what} of seed {seed}");
+    }
+}
+
+fn run(seeds: std::ops::Range<u64>, owners: &'static [&'static str]) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    std::thread::scope(|scope| {
+        for lane in 0..8 {
+            let (runtime, seeds) = (&runtime, seeds.clone());
+            scope.spawn(move || seeds.filter(|s| s % 8 == lane).for_each(|seed| history(seed, owners, runtime)));
+        }
+    });
+}
+
+#[test]
+fn one_owner_in_trouble() {
+    run(0..80, &["a"]);
+}
+
+#[test]
+fn two_owners_that_both_think_the_partitions_are_theirs() {
+    run(1000..1032, &["a", "b"]);
+}
