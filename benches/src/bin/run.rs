@@ -1,0 +1,201 @@
+//! Tidemill against the raw loop, end to end: `cargo run --release -p tidemill-benches --bin run`.
+//!
+//! Both read the same topic from the same broker in turn, each as a whole process from exec to exit, and what they
+//! wrote is checked. Only the ratio of one pair means something: absolute figures move with the machine.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // what it is for
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use tidemill_benches::check::{self, Found};
+use tidemill_benches::clicks::{MAX_RECORDS, Totals};
+use tidemill_benches::measure::{self, Usage};
+use tidemill_benches::report::{Pair, Report, Side};
+use tidemill_benches::topic;
+use tidemill_benches::workload::{Setting, Workload, config};
+use tidemill_integration_tests::kafka::Kafka;
+
+/// Measures Tidemill beside the raw loop.
+#[derive(Parser)]
+struct Args {
+    /// What is run.
+    #[arg(long, value_enum, default_value = "w1")]
+    workload: Workload,
+    /// Records of the topic.
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..=MAX_RECORDS))]
+    records: u64,
+    /// Pairs of runs.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// A broker that is there already; else one is started (Java 17 and Maven).
+    #[arg(long)]
+    brokers: Option<String>,
+    /// Where to write the figures as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// `memory` of the daemon.
+    #[arg(long, default_value = "128MiB")]
+    memory: String,
+    /// Makes the window's bounds so many times larger.
+    #[arg(long, default_value_t = 1)]
+    window_factor: u64,
+    /// A folder to work in, kept; else a temporary one.
+    #[arg(long)]
+    home: Option<PathBuf>,
+    /// Take the binaries as they are, without building them first.
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// Longest a measured process may run.
+const LIMIT: Duration = Duration::from_secs(600);
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if cfg!(debug_assertions) {
+        eprintln!("this is not a release build: its figures mean nothing");
+    }
+    if !args.no_build {
+        build()?;
+    }
+    let scratch = tempfile::Builder::new().prefix("tidemill-bench-").tempdir()?;
+    let home = match &args.home {
+        Some(path) => std::path::absolute(path)?,
+        None => scratch.path().to_owned(),
+    };
+    fs::create_dir_all(&home)?;
+    let own = args.brokers.is_none().then(Kafka::start).transpose()?;
+    let brokers = match (&own, &args.brokers) {
+        (Some(kafka), _) => kafka.brokers().to_owned(),
+        (None, Some(brokers)) => brokers.clone(),
+        (None, None) => bail!("no broker"),
+    };
+    let name = format!("tidemill-bench-{:08x}", rand::random::<u32>());
+    eprintln!("filling {name} on {brokers} with {} records", args.records);
+    let measured = fill(&brokers, &name, args.records, &home).and_then(|totals| {
+        let bench = Bench { args: &args, brokers: &brokers, topic: &name, home: &home, totals };
+        bench.measure()
+    });
+    if own.is_none() {
+        topic::delete(&brokers, &name)?;
+    }
+    let report = measured?;
+    println!("{report}");
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Builds the measured binaries beside this one.
+fn build() -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "-p", "tidemill", "-p", "tidemill-benches", "--bins"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("cargo build failed: {status}");
+    }
+    Ok(())
+}
+
+/// A binary that was built beside this one.
+fn beside(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if !path.is_file() {
+        bail!("{} does not exist: run without --no-build", path.display());
+    }
+    Ok(path)
+}
+
+fn fill(brokers: &str, topic: &str, records: u64, home: &Path) -> Result<Totals> {
+    let log = home.join("generate.log");
+    let mut command = Command::new(beside("generate")?);
+    command.args([brokers, topic, &records.to_string()]);
+    measure::run(command, &log, LIMIT)?;
+    let said = fs::read_to_string(&log)?;
+    let last = said.lines().last().unwrap_or_default();
+    serde_json::from_str(last).with_context(|| format!("generate answered {last:?}"))
+}
+
+struct Bench<'a> {
+    args: &'a Args,
+    brokers: &'a str,
+    topic: &'a str,
+    home: &'a Path,
+    totals: Totals,
+}
+
+impl Bench<'_> {
+    fn measure(&self) -> Result<Report> {
+        let mut pairs = Vec::new();
+        for n in 1..=self.args.runs {
+            let raw = self.raw(n)?;
+            let tidemill = self.tidemill(n)?;
+            let ratio = tidemill.records_per_second / raw.records_per_second;
+            let mib = |side: &Side| side.usage.peak_rss_bytes >> 20;
+            eprintln!(
+                "pair {n}: raw loop {:.2} s {:.2} CPU-s {} MiB, tidemill {:.2} s {:.2} CPU-s {} MiB, ratio {ratio:.2}",
+                raw.usage.wall_seconds,
+                raw.usage.cpu_seconds,
+                mib(&raw),
+                tidemill.usage.wall_seconds,
+                tidemill.usage.cpu_seconds,
+                mib(&tidemill),
+            );
+            pairs.push(Pair { raw, tidemill, ratio });
+        }
+        let (name, memory) = (self.args.workload.name(), self.args.memory.clone());
+        let cores = std::thread::available_parallelism()?.get();
+        Ok(Report::new(name, self.totals, memory, self.args.window_factor, cores, pairs))
+    }
+
+    fn side(&self, usage: Usage, found: Found) -> Side {
+        Side {
+            usage,
+            records_per_second: self.totals.records as f64 / usage.wall_seconds,
+            output_bytes: found.bytes,
+            files: found.files,
+        }
+    }
+
+    /// The raw loop knows no SQL: it does the work of W1 in both workloads.
+    fn raw(&self, n: usize) -> Result<Side> {
+        let folder = self.folder(&format!("raw-{n}"))?;
+        let mut command = Command::new(beside("raw")?);
+        command.args([self.brokers, self.topic, &self.totals.records.to_string()]).arg(folder.join("out.parquet"));
+        let usage = measure::run(command, &folder.join("log"), LIMIT)?;
+        let found = check::check(&folder, Workload::W1, &self.totals).context("the raw loop")?;
+        fs::remove_dir_all(&folder)?;
+        Ok(self.side(usage, found))
+    }
+
+    fn tidemill(&self, n: usize) -> Result<Side> {
+        let folder = self.folder(&format!("{}-{n}", self.topic))?;
+        let setting = Setting { memory: self.args.memory.clone(), window_factor: self.args.window_factor };
+        let file = folder.join("tidemill.toml");
+        fs::write(&file, config(self.args.workload, self.brokers, self.topic, &folder, &setting)?)?;
+        let mut command = Command::new(beside("tidemill")?);
+        command.args(["run", "--config"]).arg(&file).current_dir(&folder);
+        let usage = measure::run(command, &folder.join("log"), LIMIT)?;
+        let found = check::check(&folder.join("out"), self.args.workload, &self.totals).context("tidemill")?;
+        if self.args.home.is_none() {
+            fs::remove_dir_all(&folder)?;
+        }
+        Ok(self.side(usage, found))
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.home.join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}

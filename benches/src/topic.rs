@@ -1,0 +1,89 @@
+//! The topic of a workload on a broker.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use crate::clicks::{Clicks, SEED, Totals};
+
+/// Partitions of all workloads.
+pub const PARTITIONS: i32 = 4;
+
+fn client(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    config
+}
+
+/// Makes the topic and fills it with `records` records of the clickstream, lz4, in turn over the partitions.
+///
+/// # Errors
+/// When the topic is there already, or the broker does not take a record.
+pub fn fill(brokers: &str, topic: &str, records: u64) -> Result<Totals> {
+    admin(brokers, async |admin, options| {
+        let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        admin.create_topics([&new], options).await
+    })
+    .with_context(|| format!("cannot create topic {topic}"))?;
+    let mut config = client(brokers);
+    config.set("linger.ms", "50").set("batch.size", "1000000").set("compression.type", "lz4");
+    config.set("queue.buffering.max.messages", "500000").set("queue.buffering.max.kbytes", "500000");
+    let producer: BaseProducer = config.create()?;
+    let mut clicks = Clicks::new(SEED);
+    for i in 0..records {
+        let (key, value) = clicks.next_record();
+        let partition = i32::try_from(i % PARTITIONS.unsigned_abs() as u64)?;
+        let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(value);
+        while let Err((error, back)) = producer.send(record) {
+            if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
+                return Err(error).with_context(|| format!("record {i} was not taken"));
+            }
+            record = back;
+            producer.poll(Duration::from_millis(20));
+        }
+        if i % 10_000 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(Duration::from_secs(120)).context("the broker does not take the records")?;
+    let mut stored = 0;
+    for partition in 0..PARTITIONS {
+        let (low, high) = producer.client().fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+        stored += u64::try_from(high - low)?;
+    }
+    if stored != records {
+        return Err(anyhow!("{topic} has {stored} records, expected {records}"));
+    }
+    Ok(clicks.totals())
+}
+
+/// Deletes the topic.
+///
+/// # Errors
+/// When the broker refuses.
+pub fn delete(brokers: &str, topic: &str) -> Result<()> {
+    admin(brokers, async |admin, options| admin.delete_topics(&[topic], options).await)
+        .with_context(|| format!("cannot delete topic {topic}"))
+}
+
+fn admin(
+    brokers: &str,
+    ask: impl AsyncFnOnce(
+        &AdminClient<DefaultClientContext>,
+        &AdminOptions,
+    ) -> rdkafka::error::KafkaResult<Vec<rdkafka::admin::TopicResult>>,
+) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = client(brokers).create()?;
+    let wait = Some(Duration::from_secs(20));
+    let options = AdminOptions::new().operation_timeout(wait).request_timeout(wait);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for result in runtime.block_on(ask(&admin, &options))? {
+        result.map_err(|(name, code)| anyhow!("{name}: {code}"))?;
+    }
+    Ok(())
+}
