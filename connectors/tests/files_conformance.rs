@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use support::{FaultyStore, leftovers, read_keys};
+use support::{FaultyStore, fast_folder, leftovers, read_keys};
 use tempfile::TempDir;
 use tidemill_connectors::files::store::Store;
 use tidemill_connectors::files::{FileFormat, FilesOptions, FilesSink, LocalStore, ObjectStoreFiles, ParquetOptions};
@@ -74,7 +74,7 @@ struct Local(FileFormat);
 #[async_trait]
 impl Place for Local {
     async fn fresh(&self, schema: SchemaRef) -> Box<dyn Subject> {
-        let root = tempfile::tempdir().unwrap();
+        let root = fast_folder();
         let store = FaultyStore::new(Arc::new(LocalStore::new(root.path())));
         Box::new(Folder { root, store, schema, format: self.0.clone(), objects: None })
     }
@@ -85,7 +85,7 @@ struct Objects(FileFormat);
 #[async_trait]
 impl Place for Objects {
     async fn fresh(&self, schema: SchemaRef) -> Box<dyn Subject> {
-        let root = tempfile::tempdir().unwrap();
+        let root = fast_folder();
         let objects = Arc::new(object_store::memory::InMemory::new());
         let files = ObjectStoreFiles::new(objects.clone(), "a/prefix".into(), tokio::runtime::Handle::current());
         let store = FaultyStore::new(Arc::new(files));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use support::{FaultyStore, How, leftovers, read_keys};
+use support::{FaultyStore, How, fast_folder, leftovers, read_keys};
 use tidemill_connectors::files::store::Store;
 use tidemill_connectors::files::{FilesOptions, FilesSink, LocalStore, read_log};
 use tidemill_engine::clock::Clock;
@@ -107,7 +107,7 @@ async fn crash_everywhere(how: How, heir: &str) {
     let mut k = 0;
     loop {
         k += 1;
-        let root = tempfile::tempdir().unwrap();
+        let root = fast_folder();
         let store = FaultyStore::new(Arc::new(LocalStore::new(root.path())));
         store.crash_at(k, how);
         let outcome = run(sink(Arc::new(store.clone()), "a")).await;
@@ -148,7 +148,7 @@ async fn crash_after_every_operation() {
 async fn a_failure_of_every_operation_costs_a_run_and_no_row() {
     for how in [How::Before, How::Half, How::After] {
         for k in 1.. {
-            let root = tempfile::tempdir().unwrap();
+            let root = fast_folder();
             let store = FaultyStore::new(Arc::new(LocalStore::new(root.path())));
             store.fail_at(k, how);
             let outcome = run(sink(Arc::new(store.clone()), "a")).await;

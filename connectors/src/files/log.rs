@@ -224,3 +224,7 @@ pub fn fold<'a>(
     }
     Ok(head)
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -145,12 +145,6 @@ impl FilesSink {
         Ok(Self { shared: Arc::new(shared), journal, checkpoint_every, sink_id: None, state: State::New })
     }
 
-    /// The UUID of this very folder and job; known once `recover` returned.
-    #[must_use]
-    pub fn sink_id(&self) -> Option<Uuid> {
-        self.sink_id
-    }
-
     /// Bytes that the encoders hold at this moment.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -342,6 +336,10 @@ impl Sink for FilesSink {
             },
         };
         self.commit_window(window, ranges).await
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.sink_id.map(|id| id.to_string())
     }
 }
 

@@ -248,6 +248,17 @@ impl Drop for FaultyFile {
     }
 }
 
+/// A temporary folder in memory where there is one: tests that sync thousands of times need no disk.
+pub fn fast_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir()
+        && let Ok(folder) = tempfile::tempdir_in(memory)
+    {
+        return folder;
+    }
+    tempfile::tempdir().unwrap()
+}
+
 /// All files below `root`, as a recursive pattern would find them.
 pub fn files_below(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
