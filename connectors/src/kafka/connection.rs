@@ -30,6 +30,11 @@ impl Connection {
         self.last_error = Some(reason.to_owned());
     }
 
+    /// True while no broker is connected, as far as the last statistics say.
+    pub(super) fn is_down(&self) -> bool {
+        self.down
+    }
+
     /// The last client-level error of the present outage.
     pub(super) fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
@@ -65,6 +70,7 @@ mod tests {
         assert_eq!(connection.on_statistics(up), None);
         connection.on_error("connection refused");
         assert_eq!(connection.on_statistics(down), Some(Change::Down { reason: "connection refused".into() }));
+        assert!(connection.is_down());
         assert_eq!(connection.on_statistics(down), None);
         assert_eq!(connection.on_statistics(up), Some(Change::Up));
         assert_eq!(connection.on_statistics(up), None);

@@ -67,6 +67,11 @@ impl Context {
         lock(&self.connection).last_error().map(str::to_owned)
     }
 
+    /// True while no broker is connected.
+    pub(super) fn is_down(&self) -> bool {
+        lock(&self.connection).is_down()
+    }
+
     fn served(&self) {
         self.activity.fetch_add(1, Ordering::Relaxed);
     }

@@ -73,6 +73,10 @@ pub(super) fn partition_recovers(code: Code) -> bool {
 /// A fatal error of the client: it is of no use any more.
 pub(super) fn fatal(code: Code, text: &str, member_id: Option<&str>) -> SourceError {
     match (code, member_id) {
+        // After an outage longer than the session a commit of the former membership can meet our own new one.
+        (Code::FencedInstanceId, Some(id)) if text.starts_with("OffsetCommit") => SourceError::retry(format!(
+            "a commit under the group instance id {id} came after the id was taken anew: {text}"
+        )),
         (Code::FencedInstanceId | Code::UnreleasedInstanceId, Some(id)) => SourceError::person(format!(
             "another member uses the group instance id {id}: {text}; give each daemon a [daemon] instance of its own, \
              or stop the other one"
@@ -89,6 +93,7 @@ mod tests {
     fn a_fenced_member_is_named_and_needs_a_person() {
         let error = fatal(Code::FencedInstanceId, "fenced", Some("tidemill-j-a"));
         assert!(!error.retry && error.message.contains("tidemill-j-a"), "{error}");
+        assert!(fatal(Code::FencedInstanceId, "OffsetCommit failed: fenced", Some("i")).retry, "it may be our own");
         assert!(fatal(Code::Fatal, "x", None).retry);
     }
 

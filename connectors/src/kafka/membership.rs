@@ -64,19 +64,25 @@ impl Membership {
         self.pending.iter().any(|e| matches!(e, GroupEvent::Revoked { .. }))
     }
 
-    /// Between runs: the next event that can be answered without knowing positions. An `Assigned` that a revocation
-    /// follows is dropped: librdkafka no longer waits for its answer.
+    /// Between runs: the next event that can be answered without knowing positions.
+    ///
+    /// A revocation behind an assign that waits for positions comes first. What it revokes is no longer assigned; after
+    /// a lost one nothing is.
     pub(super) fn next_to_answer(&mut self) -> Option<GroupEvent> {
-        loop {
-            match self.pending.front()? {
-                GroupEvent::Assigned(list) if list.is_empty() => return self.pending.pop_front(),
-                GroupEvent::Revoked { .. } => return self.pending.pop_front(),
-                GroupEvent::Assigned(_) if self.is_revoking() => {
-                    self.pending.pop_front();
+        let waits = |e: &GroupEvent| matches!(e, GroupEvent::Assigned(list) if !list.is_empty());
+        let i = self.pending.iter().position(|e| !waits(e))?;
+        let event = self.pending.remove(i)?;
+        if let GroupEvent::Revoked { partitions, lost } = &event {
+            let later = self.pending.split_off(i);
+            for earlier in &mut self.pending {
+                if let GroupEvent::Assigned(list) = earlier {
+                    list.retain(|p| !lost && !partitions.contains(p));
                 }
-                GroupEvent::Assigned(_) => return None,
             }
+            self.pending.retain(waits);
+            self.pending.extend(later);
         }
+        Some(event)
     }
 
     /// A revocation was answered.
@@ -97,10 +103,13 @@ impl Membership {
         self.settling = false;
     }
 
-    /// librdkafka's assignment was replaced by `partitions`, which also answers the assign waiting at the front.
+    /// librdkafka's assignment was replaced by `partitions`. That answers the assign waiting at the front, if it is of
+    /// these partitions; one that came after they were asked for has others, and waits for the next run.
     pub(super) fn placed(&mut self, partitions: impl Iterator<Item = Partition>) {
         self.assigned = partitions.collect();
-        if matches!(self.pending.front(), Some(GroupEvent::Assigned(_))) {
+        while let Some(GroupEvent::Assigned(list)) = self.pending.front()
+            && list.iter().all(|p| self.assigned.contains(p))
+        {
             self.pending.pop_front();
         }
         self.known = true;
@@ -120,10 +129,15 @@ impl Membership {
     /// All partitions of this member, once the group has told: those assigned and those of an unanswered assign.
     pub(super) fn share(&self) -> Option<BTreeSet<Partition>> {
         let mut share = self.assigned.clone();
-        match self.pending.front() {
-            Some(GroupEvent::Assigned(list)) => share.extend(list.iter().cloned()),
-            _ if !self.known => return None,
-            _ => {}
+        let mut known = self.known;
+        for event in &self.pending {
+            if let GroupEvent::Assigned(list) = event {
+                known = true;
+                share.extend(list.iter().cloned());
+            }
+        }
+        if !known {
+            return None;
         }
         Some(share)
     }
@@ -161,6 +175,18 @@ mod tests {
     }
 
     #[test]
+    fn an_assign_that_comes_while_others_are_placed_is_not_forgotten() {
+        let mut m = Membership::default();
+        m.placed([p(0)].into_iter());
+        m.pending.push_back(GroupEvent::Assigned(vec![p(4)]));
+        m.placed([p(0)].into_iter());
+        assert_eq!(m.wish(), Wish::EndRun);
+        assert_eq!(m.share(), Some([p(0), p(4)].into()));
+        m.placed([p(0), p(4)].into_iter());
+        assert_eq!(m.wish(), Wish::None);
+    }
+
+    #[test]
     fn a_revocation_ends_the_run_and_the_rest_stays() {
         let mut m = Membership::default();
         m.placed([p(0), p(1)].into_iter());
@@ -173,6 +199,19 @@ mod tests {
         m.pending.push_back(GroupEvent::Assigned(vec![p(5)]));
         assert!(!m.is_settling());
         assert_eq!(m.share(), Some([p(0), p(5)].into()));
+    }
+
+    #[test]
+    fn a_revocation_behind_an_assign_takes_only_what_it_names() {
+        let mut m = Membership::default();
+        m.placed([p(0), p(1)].into_iter());
+        m.pending.push_back(GroupEvent::Assigned(vec![p(4), p(5)]));
+        m.pending.push_back(GroupEvent::Revoked { partitions: vec![p(1), p(5)], lost: false });
+        assert_eq!(m.wish(), Wish::EndRun);
+        let Some(GroupEvent::Revoked { partitions, .. }) = m.next_to_answer() else { panic!("a revocation") };
+        m.revoked(&partitions, false, false);
+        assert_eq!(m.next_to_answer(), None);
+        assert_eq!(m.share(), Some([p(0), p(4)].into()));
     }
 
     #[test]

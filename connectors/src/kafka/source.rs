@@ -61,7 +61,9 @@ pub struct KafkaSource {
     stops: BTreeMap<Partition, i64>,
     /// Ends of the logs at `begin`.
     ends: BTreeMap<Partition, i64>,
+    /// What landed and is not committed to the group yet.
     landed: Positions,
+    committed: Positions,
     committed_at: Option<Duration>,
 }
 
@@ -93,6 +95,7 @@ impl KafkaSource {
             stops: BTreeMap::new(),
             ends: BTreeMap::new(),
             landed: Positions::default(),
+            committed: Positions::default(),
             committed_at: None,
         })
     }
@@ -282,9 +285,14 @@ impl KafkaSource {
 
     fn commit_now(&mut self) {
         let Some(consumer) = &self.consumer else { return };
+        // A commit that waits for a broker could be sent under a membership that has ended by then.
+        if consumer.context().is_down() {
+            return;
+        }
         let landed = std::mem::take(&mut self.landed);
         let mut list = TopicPartitionList::new();
         for (partition, position) in landed.iter().filter(|(p, _)| self.membership.assigned().contains(*p)) {
+            self.committed.set(partition.clone(), position.clone());
             let mut element = list.add_partition(&partition.topic, partition.index);
             if let Some(mark) = &self.options.commit_metadata {
                 element.set_metadata(mark.as_str());
@@ -403,6 +411,7 @@ impl Source for KafkaSource {
         }
         let stops = self.stops(&facts, &partitions)?;
         self.ends = high;
+        self.committed = Positions::default();
         self.lost = false;
         self.metadata.begin(consumer.group_metadata());
         self.reader = Some(Reader::new(&consumer, &starts, stops));
@@ -470,7 +479,9 @@ impl Source for KafkaSource {
 
     fn landed(&mut self, positions: &Positions) {
         for (partition, position) in positions.iter() {
-            self.landed.set(partition.clone(), position.clone());
+            if self.committed.get(partition) != Some(position) {
+                self.landed.set(partition.clone(), position.clone());
+            }
         }
         self.commit_landed();
     }

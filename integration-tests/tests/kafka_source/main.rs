@@ -1,8 +1,9 @@
-//! The Kafka source against a real broker, with the least of an engine around it: a sink that compares and appends.
+//! The Kafka source against a real broker, with the least of an engine around it: a table that compares and appends.
 
-use std::collections::BTreeMap;
+mod table;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -11,13 +12,12 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidemill_connectors::kafka::{KafkaOptions, KafkaSource, OnDataLoss, Start, Until};
 use tidemill_engine::clock::Clock;
-use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
-use tidemill_engine::partition::{Partition, Position, Positions};
-use tidemill_engine::source::{Source, SourceError, SourceEvent};
+use tidemill_engine::intake::Intake;
+use tidemill_engine::partition::{Partition, Position};
+use tidemill_engine::source::{Source, SourceEvent};
 use tidemill_integration_tests::kafka::Kafka;
 
-const LIMITS: ChunkLimits = ChunkLimits { bytes: 4 << 20, records: 50_000 };
-const KEEP: Keep = Keep { key: false, headers: false };
+use table::{KEEP, LIMITS, Shared, assert_complete, begin, try_work, work};
 
 fn brokers() -> String {
     Kafka::shared().brokers().to_owned()
@@ -94,146 +94,16 @@ fn produce(topic: &str, partitions: i32, n: usize) {
     producer.flush(Duration::from_secs(60)).unwrap();
 }
 
-/// Rows and positions that move in one step, if and only if the position is the one expected.
-#[derive(Default)]
-struct Table {
-    positions: Positions,
-    rows: BTreeMap<Partition, Vec<i64>>,
-}
-
-type Shared = Arc<Mutex<Table>>;
-
-struct Run {
-    intake: Intake,
-    starts: Vec<(Partition, i64)>,
-    rows: Vec<(Partition, i64)>,
-    committed: usize,
-}
-
-impl Run {
-    fn take(&mut self) -> usize {
-        let chunk = self.intake.take_chunk(None);
-        self.rows.extend(chunk.iter().map(|r| (r.partition.clone(), r.offset)));
-        chunk.len()
-    }
-
-    fn commit(&mut self, table: &Shared) -> bool {
-        self.take();
-        let mut table = table.lock().unwrap();
-        if self.starts.iter().any(|(p, at)| table.positions.offset(p) != Some(*at)) {
-            return false;
-        }
-        for (slot, (partition, at)) in self.starts.iter_mut().enumerate() {
-            *at = self.intake.expected(u32::try_from(slot).unwrap());
-            table.positions.set(partition.clone(), Position::at(*at));
-        }
-        self.committed += self.rows.len();
-        for (partition, offset) in self.rows.drain(..) {
-            table.rows.entry(partition).or_default().push(offset);
-        }
-        true
-    }
-}
-
-fn begin(source: &mut KafkaSource, table: &Shared, until: Instant) -> Result<Option<Run>, SourceError> {
-    let assigned = loop {
-        match source.assignment(Duration::from_millis(100))? {
-            Some(assigned) => break assigned,
-            None if Instant::now() > until => return Ok(None),
-            None => {}
-        }
-    };
-    let missing: Vec<_> =
-        assigned.iter().filter(|p| table.lock().unwrap().positions.get(p).is_none()).cloned().collect();
-    if !missing.is_empty() {
-        let first = table.lock().unwrap().positions.is_empty();
-        let found = source.start_positions(&missing, first)?;
-        let mut table = table.lock().unwrap();
-        for (p, at) in found.iter().filter(|(p, _)| table.positions.get(p).is_none()).collect::<Vec<_>>() {
-            table.positions.set(p.clone(), at.clone());
-        }
-    }
-    if std::env::var_os("TIMES").is_some() {
-        eprintln!("{:?} assigned {} and starts", Instant::now(), assigned.len());
-    }
-    let starts: Vec<_> = {
-        let table = table.lock().unwrap();
-        assigned.iter().map(|p| (p.clone(), table.positions.get(p).unwrap().clone())).collect()
-    };
-    let lost = source.begin(&starts)?;
-    let starts: Vec<_> = starts.into_iter().map(|(p, at)| (p, at.offset)).collect();
-    assert!(lost.is_empty(), "{lost:?}");
-    Ok(Some(Run { intake: Intake::new(&starts, LIMITS, KEEP), starts, rows: Vec::new(), committed: 0 }))
-}
-
-/// Works as the engine does until the source ends, `stop` says so, or time is up. Rows committed by run.
-fn work(source: &mut KafkaSource, table: &Shared, stop: &dyn Fn() -> bool, limit: Duration) -> Vec<usize> {
-    let until = Instant::now() + limit;
-    let mut runs = Vec::new();
-    while let Some(mut run) = begin(source, table, until).unwrap() {
-        let over = one_run(source, &mut run, table, stop, until);
-        runs.push(run.committed);
-        if over {
-            break;
-        }
-    }
-    runs
-}
-
-/// True when there is nothing more to do.
-fn one_run(source: &mut KafkaSource, run: &mut Run, table: &Shared, stop: &dyn Fn() -> bool, until: Instant) -> bool {
-    let mut committed = Instant::now();
-    loop {
-        let event = source.poll(&mut run.intake, Duration::from_millis(20)).unwrap();
-        let stopped = stop() || Instant::now() > until;
-        match event {
-            SourceEvent::Continue => {}
-            SourceEvent::End => {
-                assert!(run.commit(table), "nobody else writes to a bounded job's table");
-                return true;
-            }
-            SourceEvent::Revoked { deadline } => {
-                assert!(deadline > Duration::ZERO);
-                run.commit(table);
-                source.end_run();
-                return stopped;
-            }
-            SourceEvent::Lost => {
-                source.end_run();
-                return stopped;
-            }
-        }
-        run.take();
-        if committed.elapsed() > Duration::from_millis(200) || stopped {
-            committed = Instant::now();
-            if !run.commit(table) {
-                source.end_run();
-                return stopped;
-            }
-            let landed = table.lock().unwrap().positions.clone();
-            source.landed(&landed);
-        }
-        if stopped {
-            return true;
-        }
-    }
-}
-
-/// Every offset below `n` of every partition once and in order.
-fn assert_complete(table: &Shared, topic: &str, partitions: i32, n: usize) {
-    let table = table.lock().unwrap();
-    for p in 0..partitions {
-        let rows = table.rows.get(&Partition::new(topic, p)).map(Vec::as_slice).unwrap_or_default();
-        let wrong = rows.iter().enumerate().find(|(i, at)| i64::try_from(*i).unwrap() != **at);
-        assert!(wrong.is_none(), "{topic}/{p}: row {wrong:?}");
-        assert_eq!(rows.len(), n, "{topic}/{p}");
-    }
-}
-
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+/// CPU time of this thread.
+fn thread_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
 #[test]
@@ -258,7 +128,8 @@ fn a_bounded_read_gives_every_record_once_and_ends() {
 }
 
 fn members_come_and_go(protocol: &str, static_membership: bool) {
-    const N: usize = 40_000;
+    // Members of the newer protocol hear of each other by heartbeats only: every 5 s by the broker's default.
+    let (n, stay) = if protocol == "consumer" { (80_000, 12) } else { (40_000, 5) };
     let topic = unique(&format!("members-{protocol}"));
     create(&topic, 6, &[]);
     let table = Shared::default();
@@ -280,7 +151,7 @@ fn members_come_and_go(protocol: &str, static_membership: bool) {
         let topic = topic.clone();
         std::thread::spawn(move || {
             let producer = producer(&[]);
-            for i in 0..N {
+            for i in 0..n {
                 for p in 0..6 {
                     send(&producer, &topic, p, "k", &format!("{i}"));
                 }
@@ -294,9 +165,9 @@ fn members_come_and_go(protocol: &str, static_membership: bool) {
     };
     let first = member("a", Duration::from_secs(120));
     std::thread::sleep(Duration::from_secs(3));
-    let second = member("b", Duration::from_secs(5));
+    let second = member("b", Duration::from_secs(stay));
     std::thread::sleep(Duration::from_secs(2));
-    let third = member("c", Duration::from_secs(8));
+    let third = member("c", Duration::from_secs(stay + 3));
     let second = second.join().unwrap();
     std::thread::sleep(Duration::from_secs(1));
     let fourth = member("b", Duration::from_secs(120));
@@ -304,7 +175,7 @@ fn members_come_and_go(protocol: &str, static_membership: bool) {
     producing.join().unwrap();
     let full = || {
         let table = table.lock().unwrap();
-        table.rows.values().map(Vec::len).sum::<usize>() >= 6 * N
+        table.rows.values().map(Vec::len).sum::<usize>() >= 6 * n
     };
     let give_up = Instant::now() + Duration::from_secs(60);
     while !full() && Instant::now() < give_up {
@@ -313,7 +184,7 @@ fn members_come_and_go(protocol: &str, static_membership: bool) {
     done.store(true, Ordering::Relaxed);
     let members = [first.join().unwrap(), second, third, fourth.join().unwrap()];
     eprintln!("{protocol}: rows by member and run {members:?}");
-    assert_complete(&table, &topic, 6, N);
+    assert_complete(&table, &topic, 6, n);
     assert!(members.iter().all(|runs| runs.iter().sum::<usize>() > 0), "each member had its share");
 }
 
@@ -614,7 +485,7 @@ fn members_come_and_go_over_a_backlog() {
                     let mut source = KafkaSource::new(options.clone(), Clock::system()).unwrap();
                     // Slowed down, so that many rebalances meet a full prefetch.
                     let slowly = || {
-                        std::thread::sleep(Duration::from_millis(30));
+                        std::thread::sleep(Duration::from_millis(200));
                         full()
                     };
                     rows.extend(work(&mut source, &table, &slowly, Duration::from_millis(1500 + 700 * i)));
@@ -630,6 +501,70 @@ fn members_come_and_go_over_a_backlog() {
 }
 
 #[test]
+fn a_broker_that_dies_and_comes_back_is_waited_for() {
+    let mut kafka = Kafka::start().unwrap();
+    let topic = kafka.topic("dies", 3, &[]).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let table = Shared::default();
+    let reading = {
+        let (table, done) = (table.clone(), done.clone());
+        let options = KafkaOptions::new("dies", "a", kafka.brokers(), &[&topic]);
+        std::thread::spawn(move || {
+            let mut source = KafkaSource::new(options.clone(), Clock::system()).unwrap();
+            let until = Instant::now() + Duration::from_secs(120);
+            let mut runs = Vec::new();
+            loop {
+                match try_work(&mut source, &table, &|| done.load(Ordering::Relaxed), until) {
+                    Ok(rows) => break runs.extend(rows),
+                    // One that needs a person fails the test.
+                    Err(error) => {
+                        assert!(error.retry, "{error}");
+                        eprintln!("{error}");
+                        source.close();
+                        source = KafkaSource::new(options.clone(), Clock::system()).unwrap();
+                    }
+                }
+            }
+            source.close();
+            runs
+        })
+    };
+    let producer: BaseProducer =
+        kafka.client().set("linger.ms", "5").set("enable.idempotence", "true").create().unwrap();
+    let mut sent = 0;
+    let mut burst = || {
+        for _ in 0..5000 {
+            for p in 0..3 {
+                send(&producer, &topic, p, "k", "v");
+            }
+            sent += 1;
+        }
+        producer.flush(Duration::from_secs(60)).unwrap();
+        sent
+    };
+    let wait_for = |n: usize| {
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while table.lock().unwrap().rows.values().map(Vec::len).sum::<usize>() < 3 * n {
+            assert!(Instant::now() < give_up, "waiting for {n} records in each partition");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait_for(burst());
+    for outage in [Duration::from_secs(2), Duration::from_secs(15)] {
+        kafka.kill9().unwrap();
+        std::thread::sleep(outage);
+        kafka.restart().unwrap();
+        let n = burst();
+        let back = Instant::now();
+        wait_for(n);
+        eprintln!("after {outage:?} without a broker: records again {:?} after they were written", back.elapsed());
+    }
+    done.store(true, Ordering::Relaxed);
+    eprintln!("rows by run {:?}", reading.join().unwrap());
+    assert_complete(&table, &topic, 3, sent);
+}
+
+#[test]
 fn an_idle_source_costs_next_to_nothing_and_a_record_comes_at_once() {
     let topic = unique("idle");
     create(&topic, 4, &[]);
@@ -637,10 +572,18 @@ fn an_idle_source_costs_next_to_nothing_and_a_record_comes_at_once() {
     let mut source = KafkaSource::new(options(&topic, &[&topic]), Clock::system()).unwrap();
     let mut run = begin(&mut source, &table, Instant::now() + Duration::from_secs(20)).unwrap().unwrap();
     let producer = producer(&[("linger.ms", "0")]);
-    let warm = Instant::now() + Duration::from_secs(2);
-    while Instant::now() < warm {
-        source.poll(&mut run.intake, Duration::from_millis(100)).unwrap();
-    }
+    let mut idle_for = |time: Duration| {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            source.poll(&mut run.intake, Duration::from_millis(100)).unwrap();
+        }
+    };
+    idle_for(Duration::from_secs(2));
+    let busy = thread_cpu();
+    idle_for(Duration::from_secs(4));
+    let busy = thread_cpu() - busy;
+    eprintln!("polling for 4 s without records: {busy:?} of CPU");
+    assert!(busy < Duration::from_millis(20), "half a percent of a core: {busy:?}");
     let mut waits = Vec::new();
     for i in 0..50 {
         send(&producer, &topic, i % 4, "k", "v");
