@@ -39,6 +39,19 @@ impl SqlError {
         Self { message: message.into(), line: known.then_some(at.line), column: known.then_some(at.column) }
     }
 
+    /// The place of an error that the parser met at the end of `text`.
+    #[must_use]
+    pub(crate) fn or_at_the_end_of(mut self, text: &str) -> Self {
+        if self.line.is_none() && self.message.ends_with("found: EOF") {
+            let last = text.trim_end().lines().last().unwrap_or_default();
+            self.line = Some(text.trim_end().lines().count().max(1) as u64);
+            self.column = Some(last.chars().count() as u64 + 1);
+            self.message.truncate(self.message.len() - "EOF".len());
+            self.message.push_str("the end of the query");
+        }
+        self
+    }
+
     /// DataFusion's error, with names looked up in `input`.
     #[must_use]
     pub fn from_datafusion(error: &DataFusionError, input: &Schema) -> Self {
@@ -48,7 +61,7 @@ impl SqlError {
         let mut found = match error.find_root() {
             DataFusionError::SQL(parser, _) => Self::from_parser(parser),
             DataFusionError::SchemaError(schema, _) => Self::new(schema_message(schema, input)),
-            other => Self::new(sentence(other)),
+            other => Self::new(plainer(sentence(other))),
         };
         if let (None, Some(at)) = (found.line, span.filter(|at| at.line > 0)) {
             found.line = Some(at.line);
@@ -124,6 +137,25 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// DataFusion's words for [`duplicate`] and for a function's wrong arguments, turned into ours.
+fn plainer(text: String) -> String {
+    if let Some((_, rest)) = text.split_once("projections require unique expression names but the expression \"") {
+        let expression = rest.split('"').next().unwrap_or_default();
+        let name = expression.rsplit(" AS ").next().unwrap_or_default();
+        return duplicate(name.strip_prefix("input.").unwrap_or(name));
+    }
+    if let Some((_, rest)) = text.split_once("Function '")
+        && let Some((function, rest)) = rest.split_once("' failed to match any signature")
+    {
+        let received = rest.split_once("received ").map(|(_, r)| r.split(" (").next().unwrap_or_default());
+        return match received {
+            Some(received) => format!("function {function} does not take {received}"),
+            None => format!("function {function} does not take these arguments"),
+        };
+    }
+    text
 }
 
 /// An error while rows are worked on.

@@ -18,6 +18,8 @@ use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use tidemill_engine::clock::Clock;
 
+use crate::guard::Guarded;
+
 const DAY_MS: i64 = 86_400_000;
 const MS_NS: i64 = 1_000_000;
 
@@ -134,14 +136,14 @@ impl ScalarUDFImpl for Now {
     }
 }
 
-/// `plan` with integer arithmetic that errs on overflow in its filters, select lists and aggregates' arguments.
+/// `plan` with filters whose parts protect each other, and integer arithmetic that errs on overflow in its filters, select lists and aggregates' arguments.
 /// DataFusion's own choice is to wrap: a wrong number in a table, and nobody told.
 pub(crate) fn checked(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     plan.transform_up(|node| {
         if let Some(filter) = node.downcast_ref::<FilterExec>() {
-            let predicate = checked_expr(filter.predicate())?;
-            if predicate.transformed {
-                let filter = FilterExecBuilder::from(filter).with_predicate(predicate.data).build()?;
+            let predicate = Guarded::filter(checked_expr(filter.predicate())?.data);
+            if !Arc::ptr_eq(&predicate, filter.predicate()) {
+                let filter = FilterExecBuilder::from(filter).with_predicate(predicate).build()?;
                 return Ok(Transformed::yes(Arc::new(filter) as Arc<dyn ExecutionPlan>));
             }
         } else if let Some(projection) = node.downcast_ref::<ProjectionExec>() {

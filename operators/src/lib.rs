@@ -27,6 +27,7 @@ pub mod conform;
 pub mod drive;
 pub mod error;
 mod functions;
+mod guard;
 pub mod hold;
 pub mod limits;
 pub mod plan;

@@ -37,7 +37,9 @@ pub fn parse(text: &str, bytes_max: usize, table_functions: &[&str]) -> Result<S
         .with_recursion_limit(NESTING_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|e: DataFusionError| SqlError::from_datafusion(&e, &arrow::datatypes::Schema::empty()))?;
+        .map_err(|e: DataFusionError| {
+            SqlError::from_datafusion(&e, &arrow::datatypes::Schema::empty()).or_at_the_end_of(text)
+        })?;
     let Some(statement) = statements.pop_front() else {
         return Err(SqlError::new("the query is empty: expected SELECT … FROM input"));
     };

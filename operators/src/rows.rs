@@ -9,7 +9,7 @@ use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -34,7 +34,7 @@ enum Step {
     /// Columns passed on.
     Select(Vec<usize>),
     /// Rows for which the predicate is true, of the columns to keep.
-    Filter { predicate: Arc<dyn PhysicalExpr>, conjuncts: Vec<Arc<dyn PhysicalExpr>>, keep: Option<Vec<usize>> },
+    Filter { predicate: Arc<dyn PhysicalExpr>, keep: Option<Vec<usize>> },
     /// Columns computed.
     Project { expressions: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef },
 }
@@ -66,7 +66,6 @@ impl SqlRows {
                 }
                 steps.push(Step::Filter {
                     predicate: Arc::clone(filter.predicate()),
-                    conjuncts: split_conjunction(filter.predicate()).into_iter().cloned().collect(),
                     keep: filter.projection().as_ref().map(|p| p.to_vec()),
                 });
                 node = filter.input();
@@ -119,20 +118,7 @@ impl Step {
     fn run(&self, batch: RecordBatch) -> Result<RecordBatch> {
         match self {
             Self::Select(columns) => Ok(batch.project(columns)?),
-            Self::Filter { predicate, conjuncts, keep } => {
-                // Evaluated as a whole, a part may err on a row that an earlier part drops (`x <> 0 AND 10 / x > 1`):
-                // then each part sees only the rows that are left.
-                match keep_rows(&batch, predicate, keep.as_deref()) {
-                    Err(_) if conjuncts.len() > 1 => {
-                        let mut left = batch;
-                        for conjunct in conjuncts {
-                            left = keep_rows(&left, conjunct, None)?;
-                        }
-                        keep.as_ref().map_or(Ok(left.clone()), |columns| Ok(left.project(columns)?))
-                    }
-                    done => done,
-                }
-            }
+            Self::Filter { predicate, keep } => keep_rows(&batch, predicate, keep.as_deref()),
             Self::Project { expressions, schema } => {
                 let rows = batch.num_rows();
                 let columns =
