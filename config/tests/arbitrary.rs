@@ -1,4 +1,5 @@
 //! No text makes a panic, and a fault is always in the file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod common;
 

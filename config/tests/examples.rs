@@ -1,4 +1,5 @@
 //! The examples load, with the values that they show; docs and schema are what the types say.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod common;
 

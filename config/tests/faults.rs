@@ -1,4 +1,5 @@
 //! Every kind of fault, with its place and words; all at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! No secret is shown, wherever it stands and whatever is wrong with it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod common;
 

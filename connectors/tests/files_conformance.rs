@@ -1,4 +1,5 @@
 //! The published suite of sinks, on files: Parquet and NDJSON on local disk, Parquet on an object store in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! A crash at every single operation on the store, and a failure at every one: nothing lost, nothing doubled,
 //! nothing left behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What the files sink does with files: sizes, folders, its log and what is in its way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod support;
 

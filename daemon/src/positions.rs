@@ -63,7 +63,13 @@ pub fn run(request: &Request) -> anyhow::Result<u8> {
     let state = State::open(state_dir, plan.loaded.config.daemon.instance.as_deref())
         .context("positions are changed while the daemon is stopped")?;
     let wanted = match &request.reset {
-        Some(to) => reset(job, to, &held)?,
+        Some(to) => {
+            // What a mark remembers and the sink has lost is reset too.
+            let marked = state.marks(&job.name).load().map_err(anyhow::Error::msg)?.map(|m| m.partitions);
+            let mut partitions: std::collections::BTreeSet<Partition> = held.iter().map(|(p, _)| p.clone()).collect();
+            partitions.extend(marked.into_iter().flatten());
+            reset(job, to, partitions.into_iter().collect())?
+        }
         None => request.set.iter().map(|text| parse(text, job, &held)).collect::<anyhow::Result<Positions>>()?,
     };
     let ranges = ranges(&held, &wanted);
@@ -125,7 +131,12 @@ async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyho
 fn ranges(held: &Positions, wanted: &Positions) -> OffsetRanges {
     wanted
         .iter()
-        .filter(|(p, to)| held.offset(p) != Some(to.offset))
+        .filter(|(p, to)| {
+            let at = held.get(p);
+            // A new id at the old offset is a change too: the topic was made again.
+            at.map(|at| at.offset) != Some(to.offset)
+                || to.topic_id.is_some() && at.and_then(|at| at.topic_id.as_ref()) != to.topic_id.as_ref()
+        })
         .map(|(p, to)| {
             let topic_id = to.topic_id.clone().or_else(|| held.get(p).and_then(|h| h.topic_id.clone()));
             (p.clone(), OffsetRange { start: held.offset(p), end: to.offset, topic_id })
@@ -160,8 +171,8 @@ fn only_topic(job: &PlannedJob, held: &Positions) -> anyhow::Result<String> {
     }
 }
 
-/// Asks the broker where `to` is, for all partitions held.
-fn reset(job: &PlannedJob, to: &str, held: &Positions) -> anyhow::Result<Positions> {
+/// Asks the broker where `to` is, for these partitions.
+fn reset(job: &PlannedJob, to: &str, partitions: Vec<Partition>) -> anyhow::Result<Positions> {
     let config::Source::Kafka(kafka) = &job.settings.source else {
         bail!("--reset asks a broker, and the source of job `{}` has none: use --set", job.name);
     };
@@ -176,7 +187,7 @@ fn reset(job: &PlannedJob, to: &str, held: &Positions) -> anyhow::Result<Positio
                 .timestamp_millis(),
         ),
     };
-    if held.is_empty() {
+    if partitions.is_empty() {
         bail!("the sink holds no position: the job's `start` decides where it begins");
     }
     let budget = Budget::of(64 << 20, 1, 1);
@@ -186,7 +197,6 @@ fn reset(job: &PlannedJob, to: &str, held: &Positions) -> anyhow::Result<Positio
         ..wire::source::kafka_options(kafka, &job.name, "positions", budget)
     };
     let mut source = KafkaSource::new(options, Clock::system())?;
-    let partitions: Vec<Partition> = held.iter().map(|(p, _)| p.clone()).collect();
     let found = source.start_positions(&partitions, true)?;
     source.close();
     Ok(partitions.into_iter().filter_map(|p| found.get(&p).map(|at| (p.clone(), at.clone()))).collect())

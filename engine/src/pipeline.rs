@@ -429,7 +429,10 @@ async fn commit_to(
     };
     let ranges = to.ranges_to(partitions, ends);
     if ranges.is_empty() {
-        return Ok(Receipt::default());
+        return match staged {
+            None => Ok(Receipt::default()),
+            Some(staged) => Err(RunError::bug(format!("{} rows belong to no offset range", staged.rows))),
+        };
     }
     match to.sink.commit(staged, &ranges).await {
         Ok(Commit::Landed(receipt)) => {

@@ -105,7 +105,7 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
             break assigned;
         }
     };
-    let (sink, dead) = if assigned.is_empty() {
+    let (mut sink, mut dead) = if assigned.is_empty() {
         (None, None)
     } else {
         progress.set_state(JobState::Starting, "asking the sink for its positions");
@@ -118,6 +118,15 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
     let starts: Vec<(Partition, Position)> =
         assigned.iter().filter_map(|p| held.get(p).map(|at| (p.clone(), at.clone()))).collect();
     let lost = source.begin(&starts)?;
+    if !lost.is_empty() {
+        // What is passed over is recorded as such before anything is read behind it: on a topic that was made again
+        // the old position may lie above every new offset, and its id has to go.
+        for held in sink.iter_mut().chain(dead.iter_mut()) {
+            if !pass_over(context, held, &lost)? {
+                return Ok(RunEnd::Again);
+            }
+        }
+    }
     let mut begin: Vec<(Partition, i64)> = starts.iter().map(|(p, at)| (p.clone(), at.offset)).collect();
     for (partition, range) in lost.iter() {
         let from = range.start.unwrap_or(range.end);
@@ -127,7 +136,7 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
             slot.1 = range.end;
         }
     }
-    progress.run_begins(starts.into_iter().collect());
+    progress.run_begins(sink.as_ref().map(|s| s.held.clone()).unwrap_or_default());
     let why = match begin.len() {
         0 => "no partition is assigned here, standing by".to_owned(),
         n => format!("reading {n} partitions"),
@@ -202,6 +211,24 @@ fn anchor(context: &JobContext, to: &mut HeldSink, starts: &Positions) -> Result
     match block_on(context, to.sink.commit(None, &ranges))?? {
         Commit::Landed(_) => {
             ranges.apply_to(&mut to.held);
+            Ok(true)
+        }
+        Commit::Lost(_) => Ok(false),
+    }
+}
+
+/// Moves the positions of partitions whose records vanished to where reading begins. False: the race was lost.
+fn pass_over(context: &JobContext, held: &mut HeldSink, lost: &OffsetRanges) -> Result<bool, RunError> {
+    let ranges: OffsetRanges = lost
+        .iter()
+        .filter_map(|(p, range)| {
+            let start = Some(held.held.offset(p)?);
+            Some((p.clone(), OffsetRange { start, end: range.end, topic_id: range.topic_id.clone() }))
+        })
+        .collect();
+    match block_on(context, held.sink.commit(None, &ranges))?? {
+        Commit::Landed(_) => {
+            ranges.apply_to(&mut held.held);
             Ok(true)
         }
         Commit::Lost(_) => Ok(false),

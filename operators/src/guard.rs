@@ -19,6 +19,7 @@ use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 /// A filter's predicate of several parts. True, or not true (null counts as false).
 #[derive(Debug, Eq, Hash)]
+#[allow(clippy::derived_hash_with_manual_eq)] // the same fields
 pub(crate) struct Guarded {
     whole: Arc<dyn PhysicalExpr>,
 }

@@ -202,6 +202,7 @@ impl OpenWindow for Filling {
 /// A window that gives its results.
 struct Emptying {
     wait: Wait,
+    #[allow(clippy::type_complexity)] // what comes, and who makes it
     running: Option<(mpsc::Receiver<Result<RecordBatch, OperatorError>>, JoinHandle<()>)>,
 }
 

@@ -1,6 +1,7 @@
 //! Golden queries: `tests/golden/*.sql` hold a query and, behind `---`, what it gives over `input.ndjson`: the kind of
 //! operator, the columns read, the output's schema, the rows, the errors of rows. Each runs over the window in one
 //! batch and over many splits of it. `UPDATE_GOLDEN=1 cargo test -p tidemill-operators` rewrites them: read the diff.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod common;
 

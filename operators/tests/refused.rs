@@ -1,4 +1,5 @@
 //! What is not a read-only query over `input` is refused, in words that help.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod common;
 

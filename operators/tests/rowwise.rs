@@ -1,4 +1,5 @@
 //! Row-wise queries: the same whatever the split, the time is that of the batch, nothing is copied without need.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Windows under pressure: little memory, early ends, aborts, explosions, deadlines.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod common;
 

@@ -357,6 +357,7 @@ impl Drop for Request {
 }
 
 /// One end of many logs in one request per leader. Partitions answer each for itself.
+#[allow(clippy::type_complexity)] // an answer for each name
 pub(super) fn list_offsets(
     consumer: &KafkaConsumer,
     partitions: &[Partition],
@@ -409,6 +410,7 @@ pub(super) fn list_offsets(
 }
 
 /// Facts of topics by name, in one request. Topics answer each for itself.
+#[allow(clippy::type_complexity)] // an answer for each name
 pub(super) fn describe_topics(
     consumer: &KafkaConsumer,
     topics: &[&str],

@@ -1,4 +1,5 @@
 //! The Kafka source against a real broker, with the least of an engine around it: a table that compares and appends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod table;
 
