@@ -5,6 +5,7 @@
 pub mod check;
 pub mod clicks;
 pub mod measure;
+pub mod parts;
 pub mod report;
 pub mod topic;
 pub mod workload;

@@ -1,10 +1,10 @@
 //! `tidemill`: Kafka topics into tables, in windows, exactly once.
 
+mod allocator;
+
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_nothing();
     tidemill::cli::main()
 }

@@ -157,8 +157,11 @@ impl KafkaOptions {
         }
         let prefetch = self.prefetch_bytes.clamp(MIB, 1 << 31);
         // A fetch comes compressed and is several times larger when unpacked; one per broker may pass the limit.
-        let fetch = (prefetch / 4).clamp(MIB, 16 * MIB);
-        let per_partition = (prefetch / 8).clamp(MIB, 4 * MIB);
+        let fetch = (prefetch / 16).clamp(MIB, 16 * MIB);
+        let per_partition = (prefetch / 32).clamp(MIB, 4 * MIB);
+        // The limit in bytes counts values and keys alone, but the client keeps some 400 bytes more for each record:
+        // small records are limited by their number.
+        let records = (prefetch >> 10).clamp(1000, 500_000);
         let mut config = ClientConfig::new();
         config
             .set("client.id", "tidemill")
@@ -166,7 +169,7 @@ impl KafkaOptions {
             .set("check.crcs", "true")
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.error.backoff.ms", "100")
-            .set("queued.min.messages", "500000")
+            .set("queued.min.messages", records.to_string())
             .set("queued.max.messages.kbytes", (prefetch >> 10).to_string())
             .set("fetch.max.bytes", fetch.to_string())
             .set("fetch.message.max.bytes", per_partition.to_string())
