@@ -298,6 +298,9 @@ pub(super) struct AdminError {
     pub(super) text: String,
 }
 
+/// Answers to a request about many things, each with an outcome of its own.
+pub(super) type Answers<K, V> = Vec<(K, Result<V, AdminError>)>;
+
 /// What is known of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TopicFacts {
@@ -364,7 +367,7 @@ pub(super) fn list_offsets(
     spec: OffsetSpec,
     read_committed: bool,
     timeout: Duration,
-) -> Result<Vec<(Partition, Result<i64, AdminError>)>, AdminError> {
+) -> Result<Answers<Partition, i64>, AdminError> {
     let mut request = Request::new(consumer, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout);
     let level = if read_committed {
         sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED
@@ -415,7 +418,7 @@ pub(super) fn describe_topics(
     consumer: &KafkaConsumer,
     topics: &[&str],
     timeout: Duration,
-) -> Result<Vec<(String, Result<TopicFacts, AdminError>)>, AdminError> {
+) -> Result<Answers<String, TopicFacts>, AdminError> {
     let mut request = Request::new(consumer, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
     let names: Vec<CString> = topics.iter().filter_map(|t| CString::new(*t).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|n| n.as_ptr()).collect();
