@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch};
@@ -18,8 +18,7 @@ use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 /// A filter's predicate of several parts. True, or not true (null counts as false).
-#[derive(Debug, Eq, Hash)]
-#[allow(clippy::derived_hash_with_manual_eq)] // the same fields
+#[derive(Debug, Eq)]
 pub(crate) struct Guarded {
     whole: Arc<dyn PhysicalExpr>,
 }
@@ -28,6 +27,12 @@ pub(crate) struct Guarded {
 impl PartialEq for Guarded {
     fn eq(&self, other: &Self) -> bool {
         self.whole.eq(&other.whole)
+    }
+}
+
+impl Hash for Guarded {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.whole.hash(state);
     }
 }
 

@@ -127,6 +127,8 @@ impl Wait {
     }
 }
 
+type Results = mpsc::Receiver<Result<RecordBatch, OperatorError>>;
+
 struct Filling {
     query: Arc<Query>,
     shared: Arc<Shared>,
@@ -138,7 +140,7 @@ struct Filling {
 struct Running {
     rows: mpsc::Sender<RecordBatch>,
     finished: watch::Sender<bool>,
-    results: mpsc::Receiver<Result<RecordBatch, OperatorError>>,
+    results: Results,
     failed: Arc<Mutex<Option<OperatorError>>>,
     driver: JoinHandle<()>,
 }
@@ -202,8 +204,7 @@ impl OpenWindow for Filling {
 /// A window that gives its results.
 struct Emptying {
     wait: Wait,
-    #[allow(clippy::type_complexity)] // what comes, and who makes it
-    running: Option<(mpsc::Receiver<Result<RecordBatch, OperatorError>>, JoinHandle<()>)>,
+    running: Option<(Results, JoinHandle<()>)>,
 }
 
 #[async_trait]
