@@ -37,9 +37,11 @@ impl Folder {
         let mut listed = objects.list(None);
         while let Some(meta) = listed.next().await {
             let location = meta.unwrap().location;
+            // What is staged may be deleted at any moment.
+            let Ok(found) = objects.get(&location).await else { continue };
             let path = self.root.path().join(location.as_ref());
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, objects.get(&location).await.unwrap().bytes().await.unwrap()).unwrap();
+            std::fs::write(path, found.bytes().await.unwrap()).unwrap();
         }
         self.root.path().to_owned()
     }

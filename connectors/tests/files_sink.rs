@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use support::{data_files, files_below, leftovers, read_keys};
+use support::{FaultyStore, data_files, files_below, leftovers, read_keys};
 use tidemill_connectors::files::store::Store;
 use tidemill_connectors::files::{
     Compression, FileFormat, FilesOptions, FilesSink, LocalStore, NULL_PARTITION, ParquetOptions, read_log,
@@ -326,4 +326,55 @@ async fn files_may_be_taken_away_once_a_newer_record_exists() {
     fs::remove_file(&data_files(root.path(), "parquet")[0]).unwrap();
     let message = person(FilesSink::new(options(root.path(), "j", "a")).unwrap().recover(&[]).await);
     assert!(message.contains("neither staged nor in place") && message.contains(".parquet"), "{message}");
+}
+
+/// A writer that finds another's decided window unfinished finishes it before it takes the next number.
+#[tokio::test]
+async fn whoever_takes_the_next_number_completes_the_one_before() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FaultyStore::new(Arc::new(LocalStore::new(root.path())));
+    let mut a = start(FilesOptions { store: Arc::new(store.clone()), ..options(root.path(), "j", "a") }).await;
+    land(&mut a, 1).await;
+    let mut b = start(options(root.path(), "j", "b")).await;
+    let staged = stage(&mut a, &plain_schema(), 10, 20, 10).await;
+    store.fail_next("publish");
+    let error = a.commit(Some(staged), &to(Some(10), 20)).await.unwrap_err();
+    assert_eq!(error.reaction, Reaction::Unknown, "decided, so it may not be taken for failed: {error}");
+    assert_eq!(seen(root.path()), (0..10).collect::<Vec<_>>());
+    let other = [(Partition::new("t", 1), OffsetRange::anchor(Position::at(0)))].into_iter().collect();
+    assert!(matches!(b.commit(None, &other).await, Ok(Commit::Landed(_))));
+    assert_eq!(seen(root.path()), (0..20).collect::<Vec<_>>());
+    assert_eq!(a.commit(None, &to(Some(20), 21)).await.unwrap_err().reaction, Reaction::Retry, "its run is over");
+}
+
+/// "Already exists" may be the answer to our own record: it landed, once.
+#[tokio::test]
+async fn a_put_that_was_made_twice_landed() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FaultyStore::new(Arc::new(LocalStore::new(root.path())));
+    let mut sink = start(FilesOptions { store: Arc::new(store.clone()), ..options(root.path(), "j", "a") }).await;
+    land(&mut sink, 1).await;
+    let staged = stage(&mut sink, &plain_schema(), 10, 20, 10).await;
+    store.repeat_put();
+    let outcome = sink.commit(Some(staged), &to(Some(10), 20)).await;
+    assert!(matches!(outcome, Ok(Commit::Landed(_))), "{outcome:?}");
+    assert_eq!(seen(root.path()), (0..20).collect::<Vec<_>>());
+    let log = read_log(&LocalStore::new(root.path()), "j").await.unwrap();
+    assert_eq!(log.records.len(), 4, "fence, anchor and two windows");
+}
+
+/// The disk is full while a window is written: the run ends, says where, and leaves nothing.
+#[tokio::test]
+async fn a_full_disk_is_retried_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FaultyStore::new(Arc::new(LocalStore::new(root.path())));
+    let mut sink = start(FilesOptions { store: Arc::new(store.clone()), ..options(root.path(), "j", "a") }).await;
+    land(&mut sink, 1).await;
+    store.fail_next("write");
+    let mut staging = sink.open().await.unwrap();
+    staging.write(rows(&plain_schema(), "t", 0, 10..20)).await.unwrap();
+    let error = staging.seal().await.unwrap_err();
+    assert_eq!(error.reaction, Reaction::Retry, "{error}");
+    assert!(error.message.contains(".part") && error.message.contains(&*root.path().to_string_lossy()), "{error}");
+    assert_eq!(leftovers(root.path()).len(), 0);
 }

@@ -1,6 +1,7 @@
 //! One file being encoded, in the format of the job.
 
 use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -32,7 +33,7 @@ impl FileFormat {
 
     /// Fails when rows of `schema` cannot be written in this format, and says which column.
     pub fn check(&self, schema: &SchemaRef) -> Result<(), SinkError> {
-        let trial = Counted { file: Box::new(Nowhere), bytes: 0 };
+        let trial = Counted::new(Box::new(Nowhere));
         let refused = |e| SinkError::person(format!("the sink cannot write this schema: {e}"));
         let mut encoder = self.encoder(schema, trial, "", Uuid::nil()).map_err(refused)?;
         encoder.write(&RecordBatch::new_empty(schema.clone())).map_err(refused)
@@ -82,17 +83,33 @@ pub(super) enum EncodeError {
     Rows(String),
 }
 
-/// A file that knows its size.
+/// A file that knows its size, and whether it ever refused bytes: encoders wrap that in words of their own.
 pub(super) struct Counted {
     pub(super) file: Box<dyn StoreFile>,
     pub(super) bytes: u64,
+    pub(super) trouble: Trouble,
+}
+
+/// The first error of a file.
+pub(super) type Trouble = Arc<OnceLock<String>>;
+
+impl Counted {
+    pub(super) fn new(file: Box<dyn StoreFile>) -> Self {
+        Self { file, bytes: 0, trouble: Trouble::default() }
+    }
 }
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.bytes += n as u64;
-        Ok(n)
+        let written = self.file.write(bytes);
+        match &written {
+            Ok(n) => self.bytes += *n as u64,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                let _ = self.trouble.set(e.to_string());
+            }
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {

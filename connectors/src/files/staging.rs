@@ -1,6 +1,7 @@
 //! A window's rows on their way into staged files: one encoder thread a window, behind a short queue.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::encode::{Counted, EncodeError, Encoder};
+use super::encode::{Counted, EncodeError, Encoder, Trouble};
 use super::layout::Layout;
 use super::partition::Partitioner;
 use super::store::{Fault, Store, StoreError};
@@ -166,6 +167,7 @@ fn encode(shared: Arc<Shared>, begun_ms: i64, mut messages: mpsc::Receiver<Messa
 
 struct OpenFile {
     staged: String,
+    trouble: Trouble,
     encoder: Box<dyn Encoder>,
     rows: u64,
     memory: usize,
@@ -213,7 +215,7 @@ impl Files {
         self.uses += 1;
         let Some(file) = self.open.get_mut(&folder) else { return Err(SinkError::bug("an open file is gone")) };
         file.used = self.uses;
-        file.encoder.write(rows).map_err(|e| encode_error(&self.shared, &file.staged, e))?;
+        file.encoder.write(rows).map_err(|e| encode_error(&self.shared, &file.staged, &file.trouble, e))?;
         file.rows += rows.num_rows() as u64;
         failpoint!("files.mid_write");
         let full = file.encoder.size() >= self.shared.file_size;
@@ -226,15 +228,16 @@ impl Files {
 
     fn create(&self) -> Result<OpenFile, SinkError> {
         let staged = self.shared.layout.staged();
-        let file = Counted { file: self.shared.store.create(&staged).map_err(sink_error)?, bytes: 0 };
+        let file = Counted::new(self.shared.store.create(&staged).map_err(sink_error)?);
+        let trouble = file.trouble.clone();
         failpoint!("files.staged_open");
         let (layout, schema) = (&self.shared.layout, self.shared.partitioner.schema());
         let encoder = self
             .shared
             .format
             .encoder(schema, file, layout.job(), self.window.token)
-            .map_err(|e| encode_error(&self.shared, &staged, e))?;
-        Ok(OpenFile { staged, encoder, rows: 0, memory: 0, used: 0 })
+            .map_err(|e| encode_error(&self.shared, &staged, &trouble, e))?;
+        Ok(OpenFile { staged, trouble, encoder, rows: 0, memory: 0, used: 0 })
     }
 
     /// Brings the account of a file's memory up to date.
@@ -257,7 +260,7 @@ impl Files {
             };
             let Some(file) = self.open.get_mut(&folder) else { break };
             let before = file.memory;
-            file.encoder.flush().map_err(|e| encode_error(&self.shared, &file.staged, e))?;
+            file.encoder.flush().map_err(|e| encode_error(&self.shared, &file.staged, &file.trouble, e))?;
             self.account(&folder);
             if self.open.get(&folder).is_some_and(|f| f.memory > before / 2) {
                 self.close(&folder)?;
@@ -270,10 +273,10 @@ impl Files {
         let Some(file) = self.open.remove(folder) else { return Ok(()) };
         self.shared.held.fetch_sub(file.memory, Ordering::AcqRel);
         self.memory -= file.memory;
-        let finished = file.encoder.finish().map_err(|e| encode_error(&self.shared, &file.staged, e))?;
+        let finished = file.encoder.finish().map_err(|e| encode_error(&self.shared, &file.staged, &file.trouble, e))?;
         let bytes = finished.bytes;
         let durable = finished.file.finish();
-        durable.map_err(|e| encode_error(&self.shared, &file.staged, EncodeError::Io(e)))?;
+        durable.map_err(|e| encode_error(&self.shared, &file.staged, &file.trouble, EncodeError::Io(e)))?;
         self.window.files.push(StagedFile { staged: file.staged, folder: folder.to_owned(), rows: file.rows, bytes });
         Ok(())
     }
@@ -295,8 +298,9 @@ impl Drop for Files {
     }
 }
 
-fn encode_error(shared: &Shared, staged: &str, error: EncodeError) -> SinkError {
+fn encode_error(shared: &Shared, staged: &str, trouble: &Trouble, error: EncodeError) -> SinkError {
     let place = shared.store.place();
+    let error = trouble.get().map_or(error, |e| EncodeError::Io(io::Error::other(e.clone())));
     match error {
         EncodeError::Io(e) => sink_error(StoreError::new(Fault::Failed, format!("cannot write {place}/{staged}: {e}"))),
         EncodeError::Rows(e) => SinkError::bug(format!("cannot encode rows for {place}/{staged}: {e}")),

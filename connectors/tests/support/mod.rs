@@ -33,6 +33,8 @@ struct State {
     fail_at: Option<(u64, How)>,
     crashed: bool,
     lose_answer: Option<bool>,
+    repeat_put: bool,
+    fail_next: Option<&'static str>,
 }
 
 /// A store whose operations fail on order. After a *crash* every later operation fails too, without effect, as if
@@ -67,6 +69,16 @@ impl FaultyStore {
         self.state.lock().unwrap().lose_answer = Some(landed);
     }
 
+    /// The next put of a record is made twice, as an object store's client does when an answer got lost.
+    pub fn repeat_put(&self) {
+        self.state.lock().unwrap().repeat_put = true;
+    }
+
+    /// The next operation of this kind fails before it does anything.
+    pub fn fail_next(&self, what: &'static str) {
+        self.state.lock().unwrap().fail_next = Some(what);
+    }
+
     pub fn crashed(&self) -> bool {
         self.state.lock().unwrap().crashed
     }
@@ -82,6 +94,10 @@ impl FaultyStore {
         let mut state = self.state.lock().unwrap();
         if state.crashed {
             return Err(StoreError::new(Fault::Unknown, format!("{what}: the process is gone")));
+        }
+        if state.fail_next.is_some_and(|kind| kind == what) {
+            state.fail_next = None;
+            return Ok(Some(How::Before));
         }
         state.operations += 1;
         let now = state.operations;
@@ -112,6 +128,9 @@ impl Store for FaultyStore {
                 self.inner.put_if_absent(name, bytes, scratch).await?;
             }
             return Err(StoreError::new(Fault::Unknown, "put: injected, the answer was lost"));
+        }
+        if name.contains("/log/") && std::mem::take(&mut self.state.lock().unwrap().repeat_put) {
+            self.inner.put_if_absent(name, bytes.clone(), scratch).await?;
         }
         match self.step("put")? {
             None => self.inner.put_if_absent(name, bytes, scratch).await,
