@@ -1,4 +1,5 @@
 //! Decoding JSON of W1, beside arrow-json: MB of JSON a second on one core.
+#![allow(missing_docs)] // criterion's macro makes a public function without
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidemill_benches::parts::{decoder, full_chunk};
