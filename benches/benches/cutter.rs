@@ -1,5 +1,5 @@
 //! The cutter's decision: taken after every look at the source.
-#![allow(missing_docs)] // criterion makes public functions
+#![allow(missing_docs)] // criterion's macro makes a public function without
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,12 +1,13 @@
 //! Decoding JSON of W1, beside arrow-json: MB of JSON a second on one core.
-#![allow(missing_docs)] // criterion makes public functions
+#![allow(missing_docs)] // criterion's macro makes a public function without
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tidemill_benches::clicks::{Clicks, SEED};
 use tidemill_benches::parts::{decoder, full_chunk};
 use tidemill_engine::chunk::Chunk;
 
 fn json(c: &mut Criterion) {
-    let chunk = full_chunk(4 << 20);
+    let chunk = full_chunk(&mut Clicks::new(SEED), 4 << 20);
     let mut group = c.benchmark_group("json");
     group.throughput(Throughput::Bytes(chunk.bytes() as u64));
     let mut ours = decoder();

@@ -5,12 +5,10 @@ use tidemill_engine::chunk::Chunk;
 use tidemill_engine::format::{Decoder, Format};
 use tidemill_engine::partition::Partition;
 
-use crate::clicks::{Clicks, SEED, schema};
+use crate::clicks::{Clicks, schema};
 
-/// A chunk of `bytes` of the clickstream, as the intake hands one on.
-#[must_use]
-pub fn full_chunk(bytes: usize) -> Chunk {
-    let mut clicks = Clicks::new(SEED);
+/// A chunk of the next `bytes` of the clickstream, as the intake hands one on.
+pub fn full_chunk(clicks: &mut Clicks, bytes: usize) -> Chunk {
     let mut chunk = Chunk::new([Partition::new("clicks", 0)].into(), bytes);
     let mut offset = 0;
     while chunk.bytes() < bytes {
