@@ -1,7 +1,7 @@
 //! The configuration of Tidemill: typed TOML, data and checks only. Knows no component.
 //!
 //! A load goes through these modules in order:
-//! [`files`] (a file or a folder) → [`tree`] (TOML with places) → [`reference`] (`${env:…}`) → [`walk`] (faults of
+//! [`files`] (a file or a folder) → [`tree`] (TOML with places) → [`reference`](mod@reference) (`${env:…}`) → [`walk`] (faults of
 //! shape, along the JSON [`schema`] that the [`types`] give) → serde → [`rules`] (what goes together).
 //! All faults come at once, each a [`Fault`] with file, line and key. [`docs()`] is the reference for people.
 
