@@ -40,18 +40,11 @@ pub struct PlannedJob {
 /// All faults there are.
 pub fn load(path: &Path) -> Result<Plan, Vec<Fault>> {
     let checked = config::check(path, &config::System);
-    let limits = SqlLimits::default();
-    let (mut jobs, mut faults) = (Vec::new(), checked.faults.clone());
-    for (name, settings) in &checked.loaded.config.jobs {
-        let sound = |part| checked.is_sound(&format!("job.{name}.{part}"));
-        if ["source", "format", "operator", "sink"].into_iter().all(sound) {
-            match plan_job(&checked.loaded, name, settings, &limits) {
-                Ok(job) => jobs.push(job),
-                Err(more) => faults.extend(more),
-            }
-        }
-    }
-    if faults.is_empty() { Ok(Plan { loaded: checked.loaded, jobs }) } else { Err(faults) }
+    let sound = |job: &str| {
+        ["source", "format", "operator", "sink"].into_iter().all(|part| checked.is_sound(&format!("job.{job}.{part}")))
+    };
+    let jobs = plan_jobs(&checked.loaded, checked.faults.clone(), sound, &SqlLimits::default())?;
+    Ok(Plan { loaded: checked.loaded, jobs })
 }
 
 /// Plans a loaded configuration; queries run under `limits`.
@@ -59,15 +52,25 @@ pub fn load(path: &Path) -> Result<Plan, Vec<Fault>> {
 /// # Errors
 /// All faults there are.
 pub fn plan(loaded: Loaded, limits: &SqlLimits) -> Result<Plan, Vec<Fault>> {
-    let mut faults = Vec::new();
+    let jobs = plan_jobs(&loaded, Vec::new(), |_| true, limits)?;
+    Ok(Plan { loaded, jobs })
+}
+
+/// Plans the jobs that are sound, and adds what is wrong with them to `faults`.
+fn plan_jobs(
+    loaded: &Loaded,
+    mut faults: Vec<Fault>,
+    sound: impl Fn(&str) -> bool,
+    limits: &SqlLimits,
+) -> Result<Vec<PlannedJob>, Vec<Fault>> {
     let mut jobs = Vec::new();
-    for (name, settings) in &loaded.config.jobs {
-        match plan_job(&loaded, name, settings, limits) {
+    for (name, settings) in loaded.config.jobs.iter().filter(|(name, _)| sound(name)) {
+        match plan_job(loaded, name, settings, limits) {
             Ok(job) => jobs.push(job),
             Err(more) => faults.extend(more),
         }
     }
-    if faults.is_empty() { Ok(Plan { loaded, jobs }) } else { Err(faults) }
+    if faults.is_empty() { Ok(jobs) } else { Err(faults) }
 }
 
 fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &SqlLimits) -> Result<PlannedJob, Vec<Fault>> {
