@@ -15,6 +15,7 @@ pub mod dead_letter;
 pub mod decode;
 pub mod failpoint;
 pub mod format;
+pub mod history;
 pub mod intake;
 pub mod job;
 pub mod mark;

@@ -5,10 +5,9 @@
 
 pub mod checker;
 pub mod daemon;
-pub mod jars;
 pub mod job;
-pub mod kafka;
 pub mod ledger;
-pub mod process;
 pub mod producer;
 pub mod records;
+
+pub use tidemill_test_servers::{jars, kafka, process};

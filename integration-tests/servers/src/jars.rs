@@ -1,4 +1,4 @@
-//! Kafka's jars: fetched once from Maven Central into a cached folder.
+//! Jars of the servers: fetched once from Maven Central into a cached folder.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-const POM: &str = include_str!("../kafka/pom.xml");
+const KAFKA: &str = include_str!("../kafka/pom.xml");
 
 /// Said when something is missing.
 const HOW_TO_INSTALL: &str = "the integration tests start a real Apache Kafka broker and need Java 17 (or later) and \
@@ -23,16 +23,21 @@ pub fn cache() -> Result<PathBuf> {
 }
 
 /// The folder with the broker's jars, filled at the first call on a machine (about 55 MB).
-/// Processes that ask at the same time wait for the first.
 pub fn kafka() -> Result<PathBuf> {
+    fetched("kafka-4.1.0", KAFKA)
+}
+
+/// The folder `name` of the cache, with all that the dependencies of `pom` need at run time. It is filled again when
+/// the pom has changed. Processes that ask at the same time wait for the first.
+pub fn fetched(name: &str, pom: &str) -> Result<PathBuf> {
     let cache = cache()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    let folder = cache.join("kafka-4.1.0");
-    let lock_path = cache.join("kafka-4.1.0.lock");
+    let folder = cache.join(name);
+    let lock_path = cache.join(format!("{name}.lock"));
     let lock = File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;
     lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
     // The pom beside the jars says what they were fetched for; it is written last.
-    if fs::read_to_string(folder.join("pom.xml")).is_ok_and(|pom| pom == POM) {
+    if fs::read_to_string(folder.join("pom.xml")).is_ok_and(|found| found == pom) {
         return Ok(folder);
     }
     match fs::remove_dir_all(&folder) {
@@ -41,11 +46,11 @@ pub fn kafka() -> Result<PathBuf> {
         }
         _ => fs::create_dir_all(&folder)?,
     }
-    let pom = folder.join("fetching.xml");
-    fs::write(&pom, POM)?;
+    let fetching = folder.join("fetching.xml");
+    fs::write(&fetching, pom)?;
     let out = Command::new("mvn")
         .args(["-q", "-B", "-f"])
-        .arg(&pom)
+        .arg(&fetching)
         .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
         .arg(format!("-DoutputDirectory={}", folder.display()))
         .stdin(Stdio::null())
@@ -53,9 +58,9 @@ pub fn kafka() -> Result<PathBuf> {
         .with_context(|| format!("cannot run mvn; {HOW_TO_INSTALL}"))?;
     if !out.status.success() {
         let said = [out.stdout, out.stderr].concat();
-        bail!("mvn could not fetch Kafka's jars from Maven Central: {}", String::from_utf8_lossy(&said));
+        bail!("mvn could not fetch the jars of {name} from Maven Central: {}", String::from_utf8_lossy(&said));
     }
-    fs::rename(&pom, folder.join("pom.xml"))?;
+    fs::rename(&fetching, folder.join("pom.xml"))?;
     Ok(folder)
 }
 
