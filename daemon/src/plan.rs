@@ -8,9 +8,9 @@ use tidemill_config as config;
 use tidemill_config::{Fault, Loaded};
 use tidemill_engine::format::Format;
 use tidemill_engine::operator::Operator;
-use tidemill_operators::{SqlError, SqlLimits, SqlOperator};
 
 use crate::wire;
+use crate::wire::sql::Limits;
 
 /// A configuration that can be run.
 pub struct Plan {
@@ -43,7 +43,7 @@ pub fn load(path: &Path) -> Result<Plan, Vec<Fault>> {
     let sound = |job: &str| {
         ["source", "format", "operator", "sink"].into_iter().all(|part| checked.is_sound(&format!("job.{job}.{part}")))
     };
-    let jobs = plan_jobs(&checked.loaded, checked.faults.clone(), sound, &SqlLimits::default())?;
+    let jobs = plan_jobs(&checked.loaded, checked.faults.clone(), sound, &Limits::default())?;
     Ok(Plan { loaded: checked.loaded, jobs })
 }
 
@@ -51,7 +51,7 @@ pub fn load(path: &Path) -> Result<Plan, Vec<Fault>> {
 ///
 /// # Errors
 /// All faults there are.
-pub fn plan(loaded: Loaded, limits: &SqlLimits) -> Result<Plan, Vec<Fault>> {
+pub fn plan(loaded: Loaded, limits: &Limits) -> Result<Plan, Vec<Fault>> {
     let jobs = plan_jobs(&loaded, Vec::new(), |_| true, limits)?;
     Ok(Plan { loaded, jobs })
 }
@@ -61,7 +61,7 @@ fn plan_jobs(
     loaded: &Loaded,
     mut faults: Vec<Fault>,
     sound: impl Fn(&str) -> bool,
-    limits: &SqlLimits,
+    limits: &Limits,
 ) -> Result<Vec<PlannedJob>, Vec<Fault>> {
     let mut jobs = Vec::new();
     for (name, settings) in loaded.config.jobs.iter().filter(|(name, _)| sound(name)) {
@@ -73,7 +73,7 @@ fn plan_jobs(
     if faults.is_empty() { Ok(jobs) } else { Err(faults) }
 }
 
-fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &SqlLimits) -> Result<PlannedJob, Vec<Fault>> {
+fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &Limits) -> Result<PlannedJob, Vec<Fault>> {
     let at = |key: &str, message: String| vec![loaded.fault_at(&format!("job.{name}.{key}"), message)];
     if let config::Source::Kafka(kafka) = &settings.source {
         let faults = wire::source::check_properties(kafka);
@@ -86,14 +86,14 @@ fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &SqlLim
     let mut schema = whole.schema();
     for (i, operator) in settings.operators.iter().enumerate() {
         let config::Operator::Sql(sql) = operator;
-        let fault = |e: SqlError| at(&format!("operator[{i}].query"), e.to_string());
+        let fault = |e| at(&format!("operator[{i}].query"), e);
         if i == 0 {
-            let columns = SqlOperator::columns_used(&sql.query, schema.clone()).map_err(fault)?;
+            let columns = wire::sql::columns_used(&sql.query, schema.clone()).map_err(fault)?;
             let narrow = wire::format::format(&settings.format, Some(&columns)).map_err(|e| at("format", e))?;
             schema = narrow.schema();
             used = Some(narrow);
         }
-        schema = SqlOperator::plan(&sql.query, schema, limits.clone()).map_err(fault)?.schema();
+        schema = wire::sql::plan(&sql.query, schema, limits.clone()).map_err(fault)?.schema();
     }
     // Planned again with the narrowed input, so that errors above named the columns as the file has them.
     let format = used.unwrap_or(whole);
@@ -101,8 +101,8 @@ fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &SqlLim
     let mut input = format.schema();
     for (i, operator) in settings.operators.iter().enumerate() {
         let config::Operator::Sql(sql) = operator;
-        let planned = SqlOperator::plan(&sql.query, input, limits.clone())
-            .map_err(|e| at(&format!("operator[{i}].query"), e.to_string()))?;
+        let planned = wire::sql::plan(&sql.query, input, limits.clone())
+            .map_err(|e| at(&format!("operator[{i}].query"), e))?;
         input = planned.schema();
         operators.push(planned);
     }

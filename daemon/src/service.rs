@@ -11,7 +11,6 @@ use tidemill_engine::clock::Clock;
 use tidemill_engine::job::{self, JobEnd, Stop};
 use tidemill_engine::progress::{Progress, Snapshot};
 use tidemill_engine::window::WindowBounds;
-use tidemill_operators::{Memory, SqlLimits};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -86,12 +85,7 @@ impl Service {
         let budget = Budget::of(daemon.memory, loaded.config.jobs.len(), cores);
         // Faults come before anything on disk is touched.
         let spill = Path::new(daemon.state_dir.as_str()).join("spill");
-        let limits = SqlLimits {
-            memory: Memory::Bytes(budget.sql_bytes),
-            spill_dir: Some(spill),
-            clock: clock.clone(),
-            ..SqlLimits::default()
-        };
+        let limits = wire::sql::limits(budget.sql_bytes, spill, clock.clone());
         let plan = plan::plan(loaded, &limits).map_err(StartError::Faults)?;
         Self::start_plan(&plan, budget, clock, cores).map_err(StartError::Other)
     }

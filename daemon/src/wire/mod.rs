@@ -4,6 +4,7 @@ pub mod budget;
 pub mod format;
 pub mod sink;
 pub mod source;
+pub mod sql;
 
 use std::sync::Arc;
 
