@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidemill_config::{Fault, Loaded};
+use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::job::{self, JobEnd, Stop};
 use tidemill_engine::progress::{Progress, Snapshot};
-use tidemill_engine::window::WindowBounds;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::cli::{self, ABORTED, FAILED, FAULTY, OK};
 use crate::http::{self, Http};
@@ -32,7 +31,7 @@ pub struct RunningJob {
     /// What it publishes.
     pub progress: Arc<Progress>,
     /// Its window bounds, which may be changed.
-    pub bounds: watch::Sender<WindowBounds>,
+    pub bounds: BoundsHandle,
     /// Whether it ends by itself.
     pub bounded: bool,
     /// Kind of its source and its sink.

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::Rng;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::bounds::BoundsHandle;
 use crate::chunk::Chunk;
 use crate::clock::Clock;
 use crate::decode::DecodeStage;
@@ -19,7 +19,6 @@ use crate::rate::RateLimit;
 use crate::run::{self, RunEnd, RunError};
 use crate::sink::{Sink, SinkError};
 use crate::source::{Source, SourceError};
-use crate::window::WindowBounds;
 
 /// What becomes of a refused record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +78,7 @@ pub struct JobSpec {
     /// Refused records a minute that stop the job.
     pub max_errors_per_minute: Option<u64>,
     /// Window bounds; may change while the job runs.
-    pub bounds: watch::Receiver<WindowBounds>,
+    pub bounds: BoundsHandle,
     /// Which parts of a record the job uses.
     pub keep: Keep,
     /// Memory limits.

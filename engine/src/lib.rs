@@ -9,6 +9,7 @@
 //! besides starting: an error ends the run, and a run starts by asking the sink how far it has come.
 
 mod arc_str;
+pub mod bounds;
 pub mod chunk;
 pub mod clock;
 pub mod dead_letter;

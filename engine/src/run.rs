@@ -313,7 +313,7 @@ impl<'a> Reading<'a> {
             if !idle && self.pipeline.is_finished() {
                 return Err(self.why_pipeline_ended());
             }
-            let bounds = self.context.spec.bounds.borrow().clone();
+            let bounds = self.context.spec.bounds.get();
             let facts = self.facts();
             let now = clock.now();
             let wait = match window::wait(&bounds, &facts, now) {

@@ -15,6 +15,19 @@ pub struct WindowBounds {
     pub idle: Option<Duration>,
 }
 
+impl WindowBounds {
+    /// These bounds, none of them beyond its counterpart in `caps`.
+    #[must_use]
+    pub fn within(&self, caps: &Self) -> Self {
+        Self {
+            max_age: self.max_age.min(caps.max_age),
+            max_rows: self.max_rows.min(caps.max_rows),
+            max_bytes: self.max_bytes.min(caps.max_bytes),
+            idle: self.idle.into_iter().chain(caps.idle).min(),
+        }
+    }
+}
+
 /// Why a window was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {

@@ -10,6 +10,7 @@ use arrow::array::{Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::chunk::Chunk;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::format::{Decoded, Decoder, Format, Reject, Stage};
@@ -153,7 +154,7 @@ fn spec(seed: u64, instance: &'static str, store: &MemoryStore, dead: &MemorySto
         dead_letter: Some(Box::new(move || Ok(Box::new(dead.sink(instance)) as Box<dyn Sink>))),
         on_error: OnError::DeadLetter,
         max_errors_per_minute: None,
-        bounds: tokio::sync::watch::channel(bounds).1,
+        bounds: BoundsHandle::new(bounds),
         keep: Keep { key: false, headers: false },
         limits: Limits { chunk: ChunkLimits { bytes: 1 << 16, records: 50 }, queued_chunks: 1, decode_ahead: 3 },
         marks: Box::new(Marks::default()),

@@ -17,7 +17,7 @@ pub(super) fn jobs(shared: &Shared) -> Value {
 /// One job.
 pub(super) fn job(shared: &Shared, job: &RunningJob) -> Value {
     let s = job.progress.snapshot();
-    let bounds = job.bounds.borrow().clone();
+    let bounds = job.bounds.get();
     let trouble = ready::trouble(&s, shared.clock.now(), bounds.max_age, shared.stall_after);
     let partitions: Vec<Value> = s
         .positions

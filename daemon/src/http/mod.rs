@@ -91,7 +91,7 @@ async fn readyz(State(context): State<Ctx>) -> impl IntoResponse {
         .jobs
         .iter()
         .filter_map(|job| {
-            let max_age = job.bounds.borrow().max_age;
+            let max_age = job.bounds.get().max_age;
             let trouble = ready::trouble(&job.progress.snapshot(), now, max_age, shared.stall_after)?;
             Some(format!("job {}: {trouble}\n", job.name))
         })

@@ -9,32 +9,33 @@ pub mod sql;
 use std::sync::Arc;
 
 use tidemill_config as config;
+use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::dead_letter;
 use tidemill_engine::intake::Keep;
 use tidemill_engine::job::{JobSpec, OnError};
 use tidemill_engine::window::WindowBounds;
-use tokio::sync::watch;
 
 use crate::plan::PlannedJob;
 use crate::state::State;
 use budget::Budget;
 
+/// The bounds that these settings allow.
+#[must_use]
+pub fn window(settings: &config::Window) -> WindowBounds {
+    WindowBounds {
+        max_age: settings.max_age,
+        max_rows: settings.max_rows,
+        max_bytes: settings.max_bytes,
+        idle: settings.idle,
+    }
+}
+
 /// Builds a job, and what changes its window bounds while it runs.
 #[must_use]
-pub fn job(
-    planned: &PlannedJob,
-    state: &Arc<State>,
-    budget: Budget,
-    clock: &Clock,
-) -> (JobSpec, watch::Sender<WindowBounds>) {
+pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clock) -> (JobSpec, BoundsHandle) {
     let settings = &planned.settings;
-    let (bounds, watched) = watch::channel(WindowBounds {
-        max_age: settings.window.max_age,
-        max_rows: settings.window.max_rows,
-        max_bytes: settings.window.max_bytes,
-        idle: settings.window.idle,
-    });
+    let bounds = BoundsHandle::new(window(&settings.window));
     let on_error = match settings.on_error {
         config::OnError::Fail => OnError::Fail,
         config::OnError::Skip => OnError::Skip,
@@ -66,7 +67,7 @@ pub fn job(
             .map(|s| make(s, sink::Role::DeadLetter, dead_letter::schema(), budget.dead_letter_bytes)),
         on_error,
         max_errors_per_minute: Some(settings.max_errors_per_minute),
-        bounds: watched,
+        bounds: bounds.clone(),
         keep: Keep { key: dead || uses(config::Metadata::Key), headers: dead || uses(config::Metadata::Headers) },
         limits: budget.limits(),
         marks: Box::new(state.marks(&planned.name)),
