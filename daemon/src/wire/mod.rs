@@ -4,6 +4,7 @@ pub mod budget;
 pub mod format;
 pub mod sink;
 pub mod source;
+pub mod storage;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ pub fn job(
     let make = |settings: &config::Sink, role, schema, memory| {
         sink::factory(sink::Order {
             settings: settings.clone(),
+            storages: planned.storages.clone(),
             job: planned.name.clone(),
             role,
             schema,
