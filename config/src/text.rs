@@ -108,6 +108,15 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// Reads a key that is a secret: one that stands in the file itself is never shown.
+pub(crate) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
+    let mut text = Option::<Text>::deserialize(deserializer)?;
+    if let Some(text) = &mut text {
+        text.shown.get_or_insert_with(|| REDACTED.into());
+    }
+    Ok(text)
+}
+
 form_schema!(impl Text, { "type": "string", "x-form": "text" });
 
 /// Properties of a client. A value whose name says that it is a secret is never shown.

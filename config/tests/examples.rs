@@ -20,7 +20,7 @@ fn example(name: &str) -> Loaded {
 fn orders_loads_with_the_values_shown() {
     let loaded = example("orders.toml");
     assert_eq!(loaded.warnings, []);
-    let Config { daemon, jobs } = &loaded.config;
+    let Config { daemon, jobs, storages: _ } = &loaded.config;
     assert_eq!(*daemon, Daemon::default(), "the file shows the defaults");
     assert_eq!((daemon.memory, daemon.http.0.to_string()), (512 << 20, "127.0.0.1:9464".into()));
     let job = &jobs["orders"];
@@ -56,6 +56,7 @@ fn orders_loads_with_the_values_shown() {
     assert_eq!((json.tombstones, json.max_record_bytes, json.coerce), (Tombstones::Skip, 1 << 20, false));
     let parquet = |path: &str| Parquet {
         path: path.into(),
+        storage: None,
         compression: Compression::Zstd,
         file_size: 256 << 20,
         partition_by: vec![],

@@ -291,9 +291,11 @@ fn parts_that_do_not_go_together() {
     );
 
     says(
-        &job("").replace("./out", "s3://lake/out"),
-        "job.a.sink.path: expected a local folder, found \"s3://lake/out\"",
+        &job("").replace("./out", "gs://lake/out"),
+        "job.a.sink.path: expected a local folder or s3://bucket/prefix, found \"gs://lake/out\"",
     );
+    says(&job("").replace("./out", "s3:///out"), "found \"s3:///out\"; the bucket is missing");
+    assert!(load(&job("").replace("./out", "s3://lake/out")).is_ok());
     says(&job("").replace("./out", ""), "job.a.sink.path: expected a value");
 }
 
@@ -390,4 +392,46 @@ fn sound_parts_are_told_from_others() {
         matches!(&checked.loaded.config.jobs["a"].format, tidemill_config::Format::Json(json) if json.fields.len() == 1)
     );
     assert!(checked.into_result().is_err());
+}
+
+/// A configuration with an S3 sink and the object store that it names.
+fn stored(path: &str, name: &str, storage: &str) -> String {
+    let sink = format!("path = \"{path}\", storage = \"{name}\"");
+    format!("{}\n[storage.lake]\ntype = \"s3\"\n{storage}\n", job("").replace("path = \"./out\"", &sink))
+}
+
+#[test]
+fn object_stores() {
+    let fine = "endpoint = \"http://127.0.0.1:9090\"\nallow_http = true\nregion = \"us-east-1\"";
+    let loaded = load(&stored("s3://lake/out", "lake", fine)).expect("loads");
+    assert_eq!(loaded.warnings, []);
+    says(
+        &stored("s3://lake/out", "lade", fine),
+        "job.a.sink.storage: no [storage.NAME] table is named \"lade\"; did you mean \"lake\"",
+    );
+    says(&stored("s3://lake/out", "archive", fine), "named \"archive\"; there are lake");
+    says(&stored("./out", "lake", fine), "job.a.sink.storage: without effect on a local folder");
+    says(
+        &stored("s3://lake/out", "lake", "endpoint = \"http://127.0.0.1:9090\""),
+        "storage.lake.endpoint: is without TLS: expected https://…, or allow_http = true beside it",
+    );
+    says(&stored("s3://lake/out", "lake", "endpoint = \"127.0.0.1:9090\""), "expected https://host:port");
+    says(
+        &stored("s3://lake/out", "lake", "access_key_id = \"a\""),
+        "storage.lake.access_key_id: needs secret_access_key",
+    );
+    says(
+        &stored("s3://lake/out", "lake", "secret_access_key = \"a\""),
+        "storage.lake.secret_access_key: needs access_key_id",
+    );
+    says(&stored("s3://lake/out", "lake", "regoin = \"a\""), "did you mean \"region\"");
+    says(&stored("s3://lake/out", "lake", fine).replace("\"s3\"", "\"gcs\""), "storage.lake.type: expected \"s3\"");
+    let unused = job("") + "\n[storage.lake]\ntype = \"s3\"\n";
+    let warnings = load(&unused).expect("loads").warnings;
+    assert!(warnings[0].to_string().contains("storage.lake: no sink and no dead letter names it"), "{warnings:?}");
+    let dead = "dead_letter = { type = \"ndjson\", path = \"s3://lake/out/dead\" }";
+    says(
+        &job(dead).replace("./out", "s3://lake/out"),
+        "the dead letters' folder \"s3://lake/out/dead\" and the folder",
+    );
 }

@@ -90,7 +90,7 @@ fn faults_show_no_secret() {
             "\"int64\" }",
             "\"int64\" }, { name = \"${env:PW}\", type = \"int8\" }, { name = \"${env:PW}\", type = \"int8\" }",
         ),
-        job("").replace("\"./out\"", "\"s3://${env:PW}/\""),
+        job("").replace("\"./out\"", "\"gs://${env:PW}/\""),
         job("").replace("\"./out\"", "\"./out\", partition_by = [\"${env:PW}\"]"),
         job("dead_letter = { type = \"parquet\", path = \"${env:PW}/a\" }").replace("\"./out\"", reference),
         job("").replace("[\"t\"]", &format!("[\"t\"], start = {reference}")),
@@ -135,4 +135,24 @@ fn unresolved_references_are_faults_all_at_once() {
     assert_eq!(faults.len(), 3, "{faults:?}");
     assert!(faults.iter().all(|fault| fault.kind == FaultKind::Reference && fault.line == 2));
     assert!(faults[2].message.contains("did you mean \"env\""));
+}
+
+#[test]
+fn secrets_of_object_stores() {
+    let config = |secret: &str| {
+        format!(
+            "{}\n[storage.lake]\ntype = \"s3\"\naccess_key_id = \"id\"\nsecret_access_key = \"{secret}\"\n\
+             session_token = \"{secret}\"\n",
+            common::job("").replace("./out\"", "s3://lake/out\", storage = \"lake\"")
+        )
+    };
+    for (secret, warned) in [(CANARY, 2), ("${env:PW}", 0)] {
+        let loaded = load_text("a.toml", &config(secret), &made());
+        let text = shown(&loaded);
+        assert!(!text.contains(CANARY), "{text}");
+        let loaded = loaded.expect("loads");
+        assert_eq!(loaded.warnings.iter().filter(|w| w.kind == FaultKind::InlineSecret).count(), warned);
+        let tidemill_config::Storage::S3(s3) = &loaded.config.storages["lake"];
+        assert_eq!(s3.secret_access_key.as_ref().map(|s| s.trim()), Some(CANARY));
+    }
 }

@@ -11,6 +11,7 @@ use tidemill_engine::operator::Operator;
 
 use crate::wire;
 use crate::wire::sql::Limits;
+use crate::wire::storage::Storages;
 
 /// A configuration that can be run.
 pub struct Plan {
@@ -32,6 +33,8 @@ pub struct PlannedJob {
     pub operators: Vec<Operator>,
     /// Schema of the rows that reach the sink.
     pub schema: SchemaRef,
+    /// The object stores of the configuration.
+    pub storages: Storages,
 }
 
 /// Loads and plans a file or folder.
@@ -101,8 +104,8 @@ fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &Limits
     let mut input = format.schema();
     for (i, operator) in settings.operators.iter().enumerate() {
         let config::Operator::Sql(sql) = operator;
-        let planned = wire::sql::plan(&sql.query, input, limits.clone())
-            .map_err(|e| at(&format!("operator[{i}].query"), e))?;
+        let planned =
+            wire::sql::plan(&sql.query, input, limits.clone()).map_err(|e| at(&format!("operator[{i}].query"), e))?;
         input = planned.schema();
         operators.push(planned);
     }
@@ -115,6 +118,11 @@ fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &Limits
             ));
         }
     }
-    wire::sink::check(&settings.sink, name, &input).map_err(|e| at("sink", e))?;
-    Ok(PlannedJob { name: name.to_owned(), settings: settings.clone(), format, operators, schema: input })
+    let storages = Storages::of(&loaded.config.storages);
+    wire::sink::check(&settings.sink, &storages, name, &input).map_err(|e| at("sink", e))?;
+    if let Some(dead_letter) = &settings.dead_letter {
+        let schema = tidemill_engine::dead_letter::schema();
+        wire::sink::check(dead_letter, &storages, name, &schema).map_err(|e| at("dead_letter", e))?;
+    }
+    Ok(PlannedJob { name: name.to_owned(), settings: settings.clone(), format, operators, schema: input, storages })
 }

@@ -87,7 +87,7 @@ pub fn run(request: &Request) -> anyhow::Result<u8> {
 
 /// What the sink holds, without touching it.
 async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
-    match files(job, "positions") {
+    match files(job, "positions")? {
         Some(options) => Ok(read_log(&*options.store, &job.name).await?.positions()),
         None => {
             let path = state_dir.join("jobs").join(&job.name).join("sink-positions.json");
@@ -96,12 +96,13 @@ async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
     }
 }
 
-fn files(job: &PlannedJob, instance: &str) -> Option<FilesOptions> {
-    wire::sink::files(&job.settings.sink, &job.name, instance, &job.schema, 1 << 20, &Clock::system())
+fn files(job: &PlannedJob, instance: &str) -> anyhow::Result<Option<FilesOptions>> {
+    let clock = Clock::system();
+    Ok(wire::sink::files(&job.settings.sink, &job.storages, &job.name, instance, &job.schema, 1 << 20, &clock)?)
 }
 
 async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyhow::Result<u8> {
-    let mut sink: Box<dyn Sink> = match files(job, &format!("positions-{}", state.instance())) {
+    let mut sink: Box<dyn Sink> = match files(job, &format!("positions-{}", state.instance()))? {
         Some(options) => Box::new(FilesSink::new(options)?),
         None => bail!(
             "the sink of job `{}` keeps positions in state_dir only: delete {} to begin anew",

@@ -153,7 +153,10 @@ fn recover(
     assigned: &[Partition],
 ) -> Result<Option<(HeldSink, Option<HeldSink>)>, RunError> {
     let ask = |make: &MakeSink| -> Result<HeldSink, RunError> {
-        let mut sink = make()?;
+        let mut sink = {
+            let _inside = context.runtime.enter();
+            make()?
+        };
         let held = block_on(context, sink.recover(assigned))??;
         Ok(HeldSink { sink, held })
     };

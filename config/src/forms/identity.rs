@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::form_schema;
-use crate::types::Job;
+use crate::types::{Job, Storage};
 
 /// Whether a job may be called so; else what is wrong.
 pub(crate) fn check_job(name: &str) -> Result<(), String> {
@@ -48,6 +48,21 @@ impl JsonSchema for JobTables {
         let names = json_schema!({ "pattern": "^[a-z0-9_-]{1,63}$", "x-form": "job_name" });
         schema.insert("propertyNames".into(), names.to_value());
         schema
+    }
+}
+
+/// Schema of the tables of object stores, by name.
+pub(crate) struct StorageTables;
+
+impl JsonSchema for StorageTables {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "StorageTables".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        <BTreeMap<String, Storage>>::json_schema(generator)
     }
 }
 

@@ -4,6 +4,7 @@
 mod columns;
 mod kafka;
 mod paths;
+mod storage;
 
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub(crate) fn check(config: &Config, walked: &Walked, whole: bool) -> (Vec<Fault
     for (name, job) in &config.jobs {
         rules.job(&join("job", name), job);
     }
+    storage::check(&mut rules, config);
     paths::check(&mut rules, config);
     kafka::shared_groups(&mut rules, config);
     (rules.faults, rules.warnings)

@@ -1,4 +1,4 @@
-//! Rules about the folders of sinks and dead letters.
+//! Rules about the folders of sinks and dead letters, on a disk or in a bucket.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -19,8 +19,9 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
     }
     for (key, folder) in sinks.iter().chain(&dead_letters) {
         rules.not_empty(key, folder);
-        if folder.contains("://") {
-            let message = format!("expected a local folder, found {}", quote(folder.shown()));
+        if let Some(problem) = scheme_problem(folder) {
+            let message =
+                format!("expected a local folder or s3://bucket/prefix, found {}{problem}", quote(folder.shown()));
             rules.bad(key, message);
         } else if folder.contains('\0') {
             rules.bad(key, "expected a folder, found a NUL in it");
@@ -42,6 +43,23 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
                 rules.conflict(dead_key, message);
             }
         }
+    }
+}
+
+/// What is wrong with a URI; `None` for a sound one and for a local folder.
+fn scheme_problem(folder: &str) -> Option<&'static str> {
+    let (scheme, rest) = folder.split_once("://")?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if scheme != "s3" {
+        Some("")
+    } else if bucket.is_empty() {
+        Some("; the bucket is missing")
+    } else if prefix.trim_end_matches('/').split('/').any(|part| part == "." || part == "..") {
+        Some("; a bucket knows no . and no ..")
+    } else if prefix.contains("//") {
+        Some("; a part of the prefix is empty")
+    } else {
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 mod format;
 mod sink;
 mod source;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::text::Text;
 pub use format::{Field, Format, Json, Metadata, Raw, Tombstones};
 pub use sink::{Blackhole, Compression, Ndjson, Parquet, Sink, Stdout};
 pub use source::{Generator, GroupProtocol, Kafka, OnDataLoss, Source, Start, Until};
+pub use storage::{S3, Storage};
 
 /// Everything a daemon is told: itself, and its jobs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +30,11 @@ pub struct Config {
     #[serde(default, rename = "job")]
     #[schemars(with = "identity::JobTables")]
     pub jobs: BTreeMap<String, Job>,
+    /// An object store that sinks and dead letters name with `storage = "NAME"`. Without one, `s3://…` is reached with
+    /// the settings and credentials of the environment (`AWS_*` variables, web identity, container, instance).
+    #[serde(default, rename = "storage", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "identity::StorageTables")]
+    pub storages: BTreeMap<String, Storage>,
 }
 
 /// The daemon itself.

@@ -42,6 +42,16 @@ impl Sink {
         }
     }
 
+    /// The object store that it names.
+    #[must_use]
+    pub fn storage(&self) -> Option<&Text> {
+        match self {
+            Self::Parquet(sink) => sink.storage.as_ref(),
+            Self::Ndjson(sink) => sink.storage.as_ref(),
+            Self::Stdout(_) | Self::Blackhole(_) => None,
+        }
+    }
+
     /// The columns its folders are made from.
     #[must_use]
     pub fn partition_by(&self) -> &[Text] {
@@ -63,8 +73,13 @@ impl Sink {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parquet {
-    /// The folder, relative to the working directory. Made when it is missing. Several jobs may share one.
+    /// The folder, relative to the working directory, or `s3://bucket/prefix`. Made when it is missing. Several jobs may
+    /// share one.
     pub path: Text,
+    /// Name of the `[storage.NAME]` table that says how to reach `s3://…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-default" = "the environment"))]
+    pub storage: Option<Text>,
     /// Compression of column chunks.
     #[serde(default)]
     pub compression: Compression,
@@ -81,8 +96,13 @@ pub struct Parquet {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ndjson {
-    /// The folder, relative to the working directory. Made when it is missing. Several jobs may share one.
+    /// The folder, relative to the working directory, or `s3://bucket/prefix`. Made when it is missing. Several jobs may
+    /// share one.
     pub path: Text,
+    /// Name of the `[storage.NAME]` table that says how to reach `s3://…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-default" = "the environment"))]
+    pub storage: Option<Text>,
     /// A file that has reached this size is closed and the next one begun. At most 4GiB.
     #[serde(default = "file_size", with = "size")]
     #[schemars(with = "size::SizeForm")]

@@ -5,6 +5,7 @@ pub mod format;
 pub mod sink;
 pub mod source;
 pub mod sql;
+pub mod storage;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clo
     let make = |settings: &config::Sink, role, schema, memory| {
         sink::factory(sink::Order {
             settings: settings.clone(),
+            storages: planned.storages.clone(),
             job: planned.name.clone(),
             role,
             schema,

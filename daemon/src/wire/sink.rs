@@ -5,13 +5,16 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use tidemill_config as config;
 use tidemill_connectors::blackhole::BlackholeSink;
+use tidemill_connectors::files::store::Store;
 use tidemill_connectors::files::{Compression, FileFormat, FilesOptions, FilesSink, LocalStore, ParquetOptions};
 use tidemill_connectors::kept::KeptPositions;
 use tidemill_connectors::stdout::StdoutSink;
+use tidemill_connectors::storage;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::job::MakeSink;
 use tidemill_engine::sink::{Sink, SinkError};
 
+use super::storage::Storages;
 use crate::state::State;
 
 /// What a sink is to its job.
@@ -36,6 +39,8 @@ impl Role {
 pub struct Order {
     /// Its settings.
     pub settings: config::Sink,
+    /// The object stores it may name.
+    pub storages: Storages,
     /// Its job.
     pub job: String,
     /// What it is to the job.
@@ -54,11 +59,14 @@ pub struct Order {
 #[must_use]
 pub fn factory(order: Order) -> MakeSink {
     Box::new(move || {
-        match files(&order.settings, &order.job, order.state.instance(), &order.schema, order.memory, &order.clock) {
+        let (settings, job) = (&order.settings, &order.job);
+        let files =
+            files(settings, &order.storages, job, order.state.instance(), &order.schema, order.memory, &order.clock)?;
+        match files {
             Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
             None => {
-                let positions = KeptPositions::in_file(order.state.positions_file(&order.job, order.role.as_str()));
-                Ok(match order.settings {
+                let positions = KeptPositions::in_file(order.state.positions_file(job, order.role.as_str()));
+                Ok(match settings {
                     config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
                     _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
                 })
@@ -71,16 +79,36 @@ pub fn factory(order: Order) -> MakeSink {
 ///
 /// # Errors
 /// What is wrong.
-pub fn check(settings: &config::Sink, job: &str, schema: &SchemaRef) -> Result<(), String> {
-    match files(settings, job, "check", schema, 1 << 20, &Clock::system()) {
+pub fn check(settings: &config::Sink, storages: &Storages, job: &str, schema: &SchemaRef) -> Result<(), String> {
+    let Some(uri) = settings.path() else { return Ok(()) };
+    storage::check(uri, storages.get(settings.storage())).map_err(|e| e.to_string())?;
+    let nowhere = Arc::new(LocalStore::new("."));
+    match files_in(nowhere, settings, job, "check", schema, 1 << 20, &Clock::system()) {
         Some(options) => FilesSink::new(options).map(drop).map_err(|e: SinkError| e.message),
         None => Ok(()),
     }
 }
 
-/// Options of a files sink; `None` for other sinks.
-#[must_use]
+/// Options of a files sink; `None` for other sinks. Called within a runtime.
+///
+/// # Errors
+/// When its place cannot be opened.
 pub fn files(
+    settings: &config::Sink,
+    storages: &Storages,
+    job: &str,
+    instance: &str,
+    schema: &SchemaRef,
+    memory: usize,
+    clock: &Clock,
+) -> Result<Option<FilesOptions>, SinkError> {
+    let Some(uri) = settings.path() else { return Ok(None) };
+    let store = storage::open_files(uri, storages.get(settings.storage()))?;
+    Ok(files_in(store, settings, job, instance, schema, memory, clock))
+}
+
+fn files_in(
+    store: Arc<dyn Store>,
     settings: &config::Sink,
     job: &str,
     instance: &str,
@@ -88,7 +116,6 @@ pub fn files(
     memory: usize,
     clock: &Clock,
 ) -> Option<FilesOptions> {
-    let store = Arc::new(LocalStore::new(settings.path()?.as_str()));
     let mut options = FilesOptions::new(job, instance, store, schema.clone(), clock.clone());
     options.memory = memory;
     options.partition_by = settings.partition_by().iter().map(|c| c.as_str().to_owned()).collect();

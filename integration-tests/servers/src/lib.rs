@@ -7,3 +7,4 @@
 pub mod jars;
 pub mod kafka;
 pub mod process;
+pub mod s3;
