@@ -74,7 +74,8 @@ fn fields(rules: &mut Rules<'_>, path: &str, fields: &[Field], taken: &BTreeSet<
 /// `columns`: the columns that come to the sink, where they are known without planning a query.
 fn sink(rules: &mut Rules<'_>, path: &str, part: &str, sink: &Sink, columns: Option<&BTreeSet<&str>>) {
     if let Sink::Parquet(crate::types::Parquet { file_size, .. })
-    | Sink::Ndjson(crate::types::Ndjson { file_size, .. }) = sink
+    | Sink::Ndjson(crate::types::Ndjson { file_size, .. })
+    | Sink::Delta(crate::types::Delta { file_size, .. }) = sink
     {
         let key = format!("{path}.{part}.file_size");
         rules.some_bytes(&key, *file_size);

@@ -13,9 +13,9 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
     let mut dead_letters: Vec<(String, &Text)> = Vec::new();
     for (name, job) in &config.jobs {
         let path = join("job", name);
-        sinks.extend(job.sink.path().map(|folder| (format!("{path}.sink.path"), folder)));
-        let dead_letter = job.dead_letter.as_ref().and_then(|sink| sink.path());
-        dead_letters.extend(dead_letter.map(|folder| (format!("{path}.dead_letter.path"), folder)));
+        sinks.extend(job.sink.place().map(|(key, folder)| (format!("{path}.sink.{key}"), folder)));
+        let dead_letter = job.dead_letter.as_ref().and_then(|sink| sink.place());
+        dead_letters.extend(dead_letter.map(|(key, folder)| (format!("{path}.dead_letter.{key}"), folder)));
     }
     for (key, folder) in sinks.iter().chain(&dead_letters) {
         rules.not_empty(key, folder);

@@ -41,7 +41,7 @@ fn named<'c>(rules: &mut Rules<'_>, config: &'c Config, path: &str, sink: &'c Si
         };
         let shown = quote(storage.shown());
         rules.bad(&key, format!("no [storage.NAME] table is named {shown}; {}", hint.unwrap_or_else(known)));
-    } else if sink.path().is_some_and(|folder| !folder.contains("://")) {
+    } else if sink.place().is_some_and(|(_, folder)| !folder.contains("://")) {
         rules.conflict(&key, "without effect on a local folder: expected s3://bucket/prefix beside it");
     }
 }

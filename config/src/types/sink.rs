@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sink_delta::Delta;
 use crate::forms::size;
 use crate::text::Text;
 
@@ -14,6 +15,8 @@ pub enum Sink {
     Parquet(Parquet),
     /// A folder of files with one JSON object a line. Exactly-once.
     Ndjson(Ndjson),
+    /// A Delta table. Exactly-once.
+    Delta(Delta),
     /// One JSON object a line on standard output. At-least-once.
     Stdout(Stdout),
     /// Counts rows and forgets them: for measuring. At-least-once.
@@ -27,18 +30,28 @@ impl Sink {
         match self {
             Self::Parquet(_) => "parquet",
             Self::Ndjson(_) => "ndjson",
+            Self::Delta(_) => "delta",
             Self::Stdout(_) => "stdout",
             Self::Blackhole(_) => "blackhole",
         }
     }
 
-    /// The folder of a sink that writes files.
+    /// The folder of a sink that writes plain files.
     #[must_use]
     pub fn path(&self) -> Option<&Text> {
         match self {
             Self::Parquet(sink) => Some(&sink.path),
             Self::Ndjson(sink) => Some(&sink.path),
-            Self::Stdout(_) | Self::Blackhole(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The folder of a sink that has one, on a disk or in a bucket, and the key that names it.
+    #[must_use]
+    pub fn place(&self) -> Option<(&'static str, &Text)> {
+        match self {
+            Self::Delta(sink) => Some(("uri", &sink.uri)),
+            _ => self.path().map(|path| ("path", path)),
         }
     }
 
@@ -48,6 +61,7 @@ impl Sink {
         match self {
             Self::Parquet(sink) => sink.storage.as_ref(),
             Self::Ndjson(sink) => sink.storage.as_ref(),
+            Self::Delta(sink) => sink.storage.as_ref(),
             Self::Stdout(_) | Self::Blackhole(_) => None,
         }
     }
@@ -58,6 +72,7 @@ impl Sink {
         match self {
             Self::Parquet(sink) => &sink.partition_by,
             Self::Ndjson(sink) => &sink.partition_by,
+            Self::Delta(sink) => &sink.partition_by,
             Self::Stdout(_) | Self::Blackhole(_) => &[],
         }
     }
@@ -65,7 +80,7 @@ impl Sink {
     /// Whether it holds positions: without them a job is at-least-once.
     #[must_use]
     pub fn holds_positions(&self) -> bool {
-        self.path().is_some()
+        !matches!(self, Self::Stdout(_) | Self::Blackhole(_))
     }
 }
 
@@ -122,7 +137,7 @@ pub struct Stdout {}
 #[serde(deny_unknown_fields)]
 pub struct Blackhole {}
 
-fn file_size() -> u64 {
+pub(super) fn file_size() -> u64 {
     256 << 20
 }
 

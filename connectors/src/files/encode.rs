@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use parquet::file::metadata::ParquetMetaData;
 use tidemill_engine::sink::SinkError;
 use uuid::Uuid;
 
@@ -69,7 +70,14 @@ pub(super) trait Encoder: Send {
     fn flush(&mut self) -> Result<(), EncodeError>;
 
     /// Writes the end. The file is not durable yet.
-    fn finish(self: Box<Self>) -> Result<Counted, EncodeError>;
+    fn finish(self: Box<Self>) -> Result<Finished, EncodeError>;
+}
+
+/// A file with its end.
+pub(super) struct Finished {
+    pub(super) file: Counted,
+    /// What a Parquet file's footer says.
+    pub(super) footer: Option<Arc<ParquetMetaData>>,
 }
 
 /// Why a file cannot be encoded.
@@ -118,7 +126,7 @@ impl Write for Counted {
 }
 
 /// Takes what a trial writes.
-struct Nowhere;
+pub(super) struct Nowhere;
 
 impl Write for Nowhere {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

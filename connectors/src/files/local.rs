@@ -231,7 +231,7 @@ impl Store for LocalStore {
     }
 
     async fn sync_folder(&self, folder: &str) -> Result<(), StoreError> {
-        let folder = self.0.path(folder)?;
+        let folder = if folder.is_empty() { self.0.root.clone() } else { self.0.path(folder)? };
         self.blocking(move |_| sync_folder(&folder).map_err(|e| failed("sync folder", &folder, &e))).await
     }
 

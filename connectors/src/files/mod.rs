@@ -4,6 +4,7 @@
 //! moves positions and names the files in one atomic step, and then gives the files their final names. A crash in
 //! between is finished by whoever comes next. See `DESIGN.md`, "The files' log".
 
+pub mod data;
 mod encode;
 mod journal;
 pub mod layout;
@@ -31,13 +32,13 @@ pub use self::encode::FileFormat;
 pub use self::local::LocalStore;
 pub use self::objects::ObjectStoreFiles;
 pub use self::parquet::{Compression, ParquetOptions};
-pub use self::partition::NULL_PARTITION;
+pub use self::partition::{NULL_PARTITION, Part, Partitioner};
+pub use self::staging::{NameFile, StagedFile, Window};
 
 use self::journal::{Journal, Outcome};
 use self::layout::Layout;
 use self::log::{Cause, Checkpoint, DataFile, Found, Head, Record, Writer};
-use self::partition::Partitioner;
-use self::staging::{FileStaging, Shared, Window};
+use self::staging::{FileStaging, Shared};
 use self::store::{Store, StoreError};
 
 /// Largest file: what object stores copy in one request, with room.
@@ -130,11 +131,15 @@ impl FilesSink {
         let partitioner = Partitioner::new(&options.schema, &options.partition_by)?;
         options.format.check(partitioner.schema())?;
         let store = options.store;
+        let names = layout.clone();
         let shared = Shared {
             store: store.clone(),
-            layout: layout.clone(),
+            job: options.job,
+            name_file: Arc::new(move |_| names.staged()),
             format: options.format,
             partitioner,
+            keep_footers: false,
+            cast_to: None,
             file_size: options.file_size.clamp(1, MAX_FILE),
             open_files: options.open_files.max(1),
             memory: options.memory,
@@ -158,7 +163,7 @@ impl FilesSink {
         ranges.apply_to(&mut positions);
         let layout = &self.journal.layout;
         let extension = self.shared.format.extension();
-        let data = |(k, f): (usize, &staging::StagedFile)| DataFile {
+        let data = |(k, f): (usize, &StagedFile)| DataFile {
             staged: f.staged.clone(),
             path: layout.data(&f.folder, n, k, window.token, extension),
             rows: f.rows,

@@ -7,7 +7,7 @@ use arrow::error::ArrowError;
 use arrow_json::writer::LineDelimited;
 use arrow_json::{Writer, WriterBuilder};
 
-use super::encode::{Counted, EncodeError, Encoder};
+use super::encode::{Counted, EncodeError, Encoder, Finished};
 
 const BUFFER: usize = 256 << 10;
 
@@ -45,9 +45,10 @@ impl Encoder for NdjsonEncoder {
         self.writer.get_mut().flush().map_err(EncodeError::Io)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Counted, EncodeError> {
+    fn finish(mut self: Box<Self>) -> Result<Finished, EncodeError> {
         self.writer.finish().map_err(from_arrow)?;
-        self.writer.into_inner().into_inner().map_err(|e| EncodeError::Io(e.into_error()))
+        let file = self.writer.into_inner().into_inner().map_err(|e| EncodeError::Io(e.into_error()))?;
+        Ok(Finished { file, footer: None })
     }
 }
 

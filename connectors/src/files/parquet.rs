@@ -1,5 +1,7 @@
 //! Parquet: row groups bounded in rows and in bytes, dictionaries and min/max statistics on.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
@@ -9,7 +11,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use uuid::Uuid;
 
-use super::encode::{Counted, EncodeError, Encoder};
+use super::encode::{Counted, EncodeError, Encoder, Finished, Nowhere};
 
 /// Bounds and settings of Parquet files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +97,12 @@ impl Encoder for ParquetEncoder {
         self.writer.flush().map_err(from_parquet)
     }
 
-    fn finish(self: Box<Self>) -> Result<Counted, EncodeError> {
-        self.writer.into_inner().map_err(from_parquet)
+    fn finish(mut self: Box<Self>) -> Result<Finished, EncodeError> {
+        let footer = self.writer.finish().map_err(from_parquet)?;
+        // `into_inner` would write the footer once more.
+        let taken = Counted::new(Box::new(Nowhere));
+        let file = std::mem::replace(self.writer.inner_mut(), taken);
+        Ok(Finished { file, footer: Some(Arc::new(footer)) })
     }
 }
 

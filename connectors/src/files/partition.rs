@@ -19,6 +19,17 @@ pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Longest path component that file systems take.
 const MAX_COMPONENT: usize = 255;
 
+/// The rows of a batch that belong into one folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// `""`: the root.
+    pub folder: String,
+    /// The first of its rows in the batch.
+    pub first: u32,
+    /// Its rows, without the partition columns.
+    pub rows: RecordBatch,
+}
+
 /// Splits batches by the values of some columns and takes those columns out.
 #[derive(Clone, Debug)]
 pub struct Partitioner {
@@ -69,10 +80,23 @@ impl Partitioner {
         &self.schema
     }
 
-    /// The rows by folder (`""`: the root), rows of a folder in order.
-    pub fn split(&self, rows: RecordBatch) -> Result<Vec<(String, RecordBatch)>, SinkError> {
+    /// The values of the partition columns in a row: one row with those columns, in their order. `None` where there is
+    /// no partition column.
+    pub fn values(&self, rows: &RecordBatch, row: u32) -> Result<Option<RecordBatch>, SinkError> {
         if self.columns.is_empty() {
-            return Ok(vec![(String::new(), rows)]);
+            return Ok(None);
+        }
+        let bug = |e| SinkError::bug(format!("cannot take the values of a folder: {e}"));
+        let columns: Vec<usize> = self.columns.iter().map(|(index, _)| *index).collect();
+        let values = rows.project(&columns).map_err(bug)?;
+        // Taken, not sliced: a slice would hold the whole batch.
+        take_record_batch(&values, &UInt32Array::from(vec![row])).map(Some).map_err(bug)
+    }
+
+    /// The rows by folder, rows of a folder in order.
+    pub fn split(&self, rows: &RecordBatch) -> Result<Vec<Part>, SinkError> {
+        if self.columns.is_empty() {
+            return Ok(vec![Part { folder: String::new(), first: 0, rows: rows.clone() }]);
         }
         let options = FormatOptions::new().with_null("");
         let columns: Vec<(&ArrayRef, &str)> = self.columns.iter().map(|(i, n)| (rows.column(*i), n.as_str())).collect();
@@ -127,12 +151,17 @@ impl Partitioner {
         }
         let bug = |e| SinkError::bug(format!("cannot split rows by folder: {e}"));
         let kept = rows.project(&self.kept).map_err(bug)?;
-        if members.len() == 1 {
-            return Ok(members.into_iter().map(|(folder, _)| (folder, kept.clone())).collect());
-        }
+        let whole = members.len() == 1;
         members
             .into_iter()
-            .map(|(folder, rows)| Ok((folder, take_record_batch(&kept, &UInt32Array::from(rows)).map_err(bug)?)))
+            .map(|(folder, rows)| {
+                let first = rows.first().copied().unwrap_or(0);
+                let rows = match whole {
+                    true => kept.clone(),
+                    false => take_record_batch(&kept, &UInt32Array::from(rows)).map_err(bug)?,
+                };
+                Ok(Part { folder, first, rows })
+            })
             .collect()
     }
 }

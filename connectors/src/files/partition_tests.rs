@@ -15,11 +15,14 @@ fn rows(values: Vec<Option<&str>>) -> RecordBatch {
 fn folders(values: Vec<Option<&str>>) -> Vec<(String, Vec<i32>)> {
     let rows = rows(values);
     let split = Partitioner::new(&rows.schema(), &["country".to_owned()]).unwrap();
-    let parts = split.split(rows).unwrap();
+    let parts = split.split(&rows).unwrap();
     parts
         .into_iter()
-        .map(|(folder, rows)| {
-            assert_eq!(rows.schema(), *split.schema(), "the column is taken out");
+        .map(|Part { folder, first, rows: part }| {
+            assert_eq!(part.schema(), *split.schema(), "the column is taken out");
+            let values = split.values(&rows, first).unwrap().unwrap();
+            assert_eq!(values.column(0).as_ref(), rows.column(0).slice(first as usize, 1).as_ref());
+            let rows = part;
             let n = rows.column(0).as_any().downcast_ref::<Int32Array>().unwrap().values().to_vec();
             (folder, n)
         })
@@ -60,7 +63,7 @@ fn odd_values_stay_inside_and_apart() {
 fn a_value_too_long_for_a_folder_is_a_bad_row() {
     let rows = rows(vec![Some("ok"), Some(&"x".repeat(300))]);
     let split = Partitioner::new(&rows.schema(), &["country".to_owned()]).unwrap();
-    let error = split.split(rows).unwrap_err();
+    let error = split.split(&rows).unwrap_err();
     assert_eq!(error.reaction, Reaction::BadRow);
     assert!(error.message.contains("country") && error.message.contains("308"), "{error}");
 }

@@ -1,21 +1,24 @@
 //! A window's rows on their way into staged files: one encoder thread a window, behind a short queue.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use async_trait::async_trait;
+use parquet::file::metadata::ParquetMetaData;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::failpoint;
-use tidemill_engine::sink::{SinkError, Staged, Staging};
+use tidemill_engine::sink::{Reaction, SinkError, Staged, Staging};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::encode::{Counted, EncodeError, Encoder, Trouble};
-use super::layout::Layout;
 use super::partition::Partitioner;
 use super::store::{Fault, Store, StoreError};
 use super::{FileFormat, sink_error};
@@ -23,13 +26,21 @@ use super::{FileFormat, sink_error};
 /// Batches that wait for the encoder: one to work on next, so that neither side waits long for the other.
 const QUEUE: usize = 2;
 
+/// Makes the name of a new file from the folder its rows belong to (`""`: the root).
+pub type NameFile = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
 /// What all windows of a sink share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
-    pub(super) layout: Layout,
+    /// Stands in the files' metadata.
+    pub(super) job: String,
+    pub(super) name_file: NameFile,
     pub(super) format: FileFormat,
     pub(super) partitioner: Partitioner,
+    /// Whether a window keeps the footers of its files.
+    pub(super) keep_footers: bool,
+    /// Columns are cast to these types first; `None`: they have them.
+    pub(super) cast_to: Option<SchemaRef>,
     pub(super) file_size: u64,
     pub(super) open_files: usize,
     /// Bytes that all encoders may hold together, and do hold.
@@ -37,40 +48,56 @@ pub(super) struct Shared {
     pub(super) held: AtomicUsize,
 }
 
-/// A staged file, complete and durable.
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("store", &self.store).field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+/// A file of a window, complete and durable.
 #[derive(Debug)]
-pub(super) struct StagedFile {
-    pub(super) staged: String,
-    /// Its final folder, `""` for the root.
-    pub(super) folder: String,
-    pub(super) rows: u64,
-    pub(super) bytes: u64,
+pub struct StagedFile {
+    /// Its name in the store.
+    pub staged: String,
+    /// The folder its rows belong to (`country=NL`), `""` for the root.
+    pub folder: String,
+    /// The values of the partition columns: one row, one column for each; `None` without partition columns.
+    pub values: Option<RecordBatch>,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The footer of a data file for a table format.
+    pub footer: Option<Arc<ParquetMetaData>>,
 }
 
 /// A sealed window. Dropped without [`keep`](Window::keep) = its files are deleted.
 #[derive(Debug)]
-pub(super) struct Window {
-    pub(super) token: Uuid,
-    pub(super) files: Vec<StagedFile>,
-    /// When it was begun, by the wall clock.
-    pub(super) begun_ms: i64,
+pub struct Window {
+    /// Names it; it stands in the metadata of its files.
+    pub token: Uuid,
+    /// Its files.
+    pub files: Vec<StagedFile>,
+    /// When it was begun, by the wall clock in ms.
+    pub begun_ms: i64,
     store: Arc<dyn Store>,
     owned: bool,
 }
 
 impl Window {
     /// A window without rows.
-    pub(super) fn empty(store: Arc<dyn Store>) -> Self {
+    #[must_use]
+    pub fn empty(store: Arc<dyn Store>) -> Self {
         Self { token: Uuid::new_v4(), files: Vec::new(), begun_ms: 0, store, owned: false }
     }
 
-    /// From here on a record may name its files: nobody but the log decides about them.
-    pub(super) fn keep(&mut self) {
+    /// From here on a commit may name its files: nobody but the sink's log decides about them.
+    pub fn keep(&mut self) {
         self.owned = false;
     }
 
-    /// The record will never be: the files go with this.
-    pub(super) fn disown(&mut self) {
+    /// The commit will never be: the files go with this.
+    pub fn disown(&mut self) {
         self.owned = true;
     }
 }
@@ -133,8 +160,8 @@ impl Staging for FileStaging {
     async fn seal(mut self: Box<Self>) -> Result<Staged, SinkError> {
         self.send(Message::Seal).await?;
         let window = self.outcome().await?;
-        if !window.files.is_empty() {
-            window.store.sync_folder(&window.layout_folder()).await.map_err(sink_error)?;
+        for folder in window.folders() {
+            window.store.sync_folder(folder).await.map_err(sink_error)?;
         }
         failpoint!("files.after_seal");
         Ok(Staged {
@@ -147,9 +174,9 @@ impl Staging for FileStaging {
 }
 
 impl Window {
-    fn layout_folder(&self) -> String {
-        let name = self.files.first().map_or("", |f| f.staged.as_str());
-        name.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned())
+    /// The folders that hold its files.
+    fn folders(&self) -> BTreeSet<&str> {
+        self.files.iter().map(|f| f.staged.rsplit_once('/').map_or("", |(folder, _)| folder)).collect()
     }
 }
 
@@ -167,6 +194,7 @@ fn encode(shared: Arc<Shared>, begun_ms: i64, mut messages: mpsc::Receiver<Messa
 
 struct OpenFile {
     staged: String,
+    values: Option<RecordBatch>,
     trouble: Trouble,
     encoder: Box<dyn Encoder>,
     rows: u64,
@@ -196,20 +224,30 @@ impl Files {
             return Ok(());
         }
         let shared = self.shared.clone();
-        for (folder, rows) in shared.partitioner.split(rows)? {
-            self.write_to(folder, &rows)?;
+        let rows = match &shared.cast_to {
+            Some(schema) => conform(&rows, schema)?,
+            None => rows,
+        };
+        for part in shared.partitioner.split(&rows)? {
+            let values = || shared.partitioner.values(&rows, part.first);
+            self.write_to(part.folder, &part.rows, values)?;
         }
         Ok(())
     }
 
-    fn write_to(&mut self, folder: String, rows: &RecordBatch) -> Result<(), SinkError> {
+    fn write_to(
+        &mut self,
+        folder: String,
+        rows: &RecordBatch,
+        values: impl FnOnce() -> Result<Option<RecordBatch>, SinkError>,
+    ) -> Result<(), SinkError> {
         if !self.open.contains_key(&folder) {
             if self.open.len() >= self.shared.open_files
                 && let Some(oldest) = self.open.iter().min_by_key(|(_, f)| f.used).map(|(folder, _)| folder.clone())
             {
                 self.close(&oldest)?;
             }
-            let file = self.create()?;
+            let file = self.create(&folder, values()?)?;
             self.open.insert(folder.clone(), file);
         }
         self.uses += 1;
@@ -226,18 +264,17 @@ impl Files {
         self.relieve()
     }
 
-    fn create(&self) -> Result<OpenFile, SinkError> {
-        let staged = self.shared.layout.staged();
+    fn create(&self, folder: &str, values: Option<RecordBatch>) -> Result<OpenFile, SinkError> {
+        let staged = (self.shared.name_file)(folder);
         let file = Counted::new(self.shared.store.create(&staged).map_err(sink_error)?);
         let trouble = file.trouble.clone();
         failpoint!("files.staged_open");
-        let (layout, schema) = (&self.shared.layout, self.shared.partitioner.schema());
         let encoder = self
             .shared
             .format
-            .encoder(schema, file, layout.job(), self.window.token)
+            .encoder(self.shared.partitioner.schema(), file, &self.shared.job, self.window.token)
             .map_err(|e| encode_error(&self.shared, &staged, &trouble, e))?;
-        Ok(OpenFile { staged, trouble, encoder, rows: 0, memory: 0, used: 0 })
+        Ok(OpenFile { staged, values, trouble, encoder, rows: 0, memory: 0, used: 0 })
     }
 
     /// Brings the account of a file's memory up to date.
@@ -274,10 +311,17 @@ impl Files {
         self.shared.held.fetch_sub(file.memory, Ordering::AcqRel);
         self.memory -= file.memory;
         let finished = file.encoder.finish().map_err(|e| encode_error(&self.shared, &file.staged, &file.trouble, e))?;
-        let bytes = finished.bytes;
-        let durable = finished.file.finish();
+        let bytes = finished.file.bytes;
+        let durable = finished.file.file.finish();
         durable.map_err(|e| encode_error(&self.shared, &file.staged, &file.trouble, EncodeError::Io(e)))?;
-        self.window.files.push(StagedFile { staged: file.staged, folder: folder.to_owned(), rows: file.rows, bytes });
+        self.window.files.push(StagedFile {
+            staged: file.staged,
+            folder: folder.to_owned(),
+            values: file.values,
+            rows: file.rows,
+            bytes,
+            footer: finished.footer.filter(|_| self.shared.keep_footers),
+        });
         Ok(())
     }
 
@@ -296,6 +340,20 @@ impl Drop for Files {
     fn drop(&mut self) {
         self.shared.held.fetch_sub(self.memory, Ordering::AcqRel);
     }
+}
+
+/// Casts the columns, in their order, to the types of `schema`. What does not fit is a bad row.
+fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, SinkError> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let refused = |name: &str, e: ArrowError| SinkError::new(Reaction::BadRow, format!("column `{name}`: {e}"));
+    let mut columns = Vec::with_capacity(rows.num_columns());
+    for (column, field) in rows.columns().iter().zip(schema.fields()) {
+        columns.push(match column.data_type() == field.data_type() {
+            true => column.clone(),
+            false => cast_with_options(column, field.data_type(), &options).map_err(|e| refused(field.name(), e))?,
+        });
+    }
+    RecordBatch::try_new(schema.clone(), columns).map_err(|e| SinkError::new(Reaction::BadRow, e.to_string()))
 }
 
 fn encode_error(shared: &Shared, staged: &str, trouble: &Trouble, error: EncodeError) -> SinkError {

@@ -33,7 +33,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Opens a new file for writing. **Blocks**: never called from async code.
     fn create(&self, name: &str) -> Result<Box<dyn StoreFile>, StoreError>;
 
-    /// Makes the names in `folder` durable, where that is a step of its own.
+    /// Makes the names in `folder` (`""`: the root) durable, where that is a step of its own.
     async fn sync_folder(&self, folder: &str) -> Result<(), StoreError>;
 
     /// Gives each file its final name, durably. Already there = done. Answers the moves of which neither name exists.

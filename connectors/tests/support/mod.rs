@@ -33,6 +33,9 @@ struct State {
     fail_at: Option<(u64, How)>,
     crashed: bool,
     lose_answer: Option<bool>,
+    /// With the answer the line goes down.
+    with_line: bool,
+    down: bool,
     repeat_put: bool,
     fail_next: Option<&'static str>,
 }
@@ -69,6 +72,18 @@ impl FaultyStore {
         self.state.lock().unwrap().lose_answer = Some(landed);
     }
 
+    /// The next put of a record has no answer, and nothing gets through after it until [`Self::reconnect`].
+    pub fn lose_line(&self, landed: bool) {
+        let mut state = self.state.lock().unwrap();
+        (state.lose_answer, state.with_line) = (Some(landed), true);
+    }
+
+    /// Requests get through again.
+    pub fn reconnect(&self) {
+        let mut state = self.state.lock().unwrap();
+        (state.with_line, state.down) = (false, false);
+    }
+
     /// The next put of a record is made twice, as an object store's client does when an answer got lost.
     pub fn repeat_put(&self) {
         self.state.lock().unwrap().repeat_put = true;
@@ -92,6 +107,9 @@ impl FaultyStore {
     /// `Ok(None)`: go on. `Ok(Some(how))`: fail this one so. `Err`: fail at once.
     fn step(&self, what: &str) -> Result<Option<How>, StoreError> {
         let mut state = self.state.lock().unwrap();
+        if state.down {
+            return Err(StoreError::new(Fault::Unknown, format!("{what}: the line is down")));
+        }
         if state.crashed {
             return Err(StoreError::new(Fault::Unknown, format!("{what}: the process is gone")));
         }
@@ -115,6 +133,11 @@ impl FaultyStore {
     }
 }
 
+/// A record of the files' log, or a commit of a Delta log.
+fn is_record(name: &str) -> bool {
+    name.contains("/log/") || name.contains("_delta_log/")
+}
+
 #[async_trait]
 impl Store for FaultyStore {
     fn place(&self) -> String {
@@ -122,14 +145,17 @@ impl Store for FaultyStore {
     }
 
     async fn put_if_absent(&self, name: &str, bytes: Bytes, scratch: &str) -> Result<Put, StoreError> {
-        let lose = if name.contains("/log/") { self.state.lock().unwrap().lose_answer.take() } else { None };
+        let lose = if is_record(name) { self.state.lock().unwrap().lose_answer.take() } else { None };
         if let Some(landed) = lose {
             if landed {
                 self.inner.put_if_absent(name, bytes, scratch).await?;
             }
+            let mut state = self.state.lock().unwrap();
+            state.down = state.with_line;
+            drop(state);
             return Err(StoreError::new(Fault::Unknown, "put: injected, the answer was lost"));
         }
-        if name.contains("/log/") && std::mem::take(&mut self.state.lock().unwrap().repeat_put) {
+        if is_record(name) && std::mem::take(&mut self.state.lock().unwrap().repeat_put) {
             self.inner.put_if_absent(name, bytes.clone(), scratch).await?;
         }
         match self.step("put")? {

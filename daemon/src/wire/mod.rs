@@ -1,6 +1,8 @@
 //! From settings to the engine's parts: the only place that knows the configuration and the components.
 
 pub mod budget;
+#[cfg(feature = "delta")]
+pub mod delta;
 pub mod format;
 pub mod sink;
 pub mod source;

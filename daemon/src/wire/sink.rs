@@ -59,20 +59,50 @@ pub struct Order {
 #[must_use]
 pub fn factory(order: Order) -> MakeSink {
     Box::new(move || {
-        let (settings, job) = (&order.settings, &order.job);
-        let files =
-            files(settings, &order.storages, job, order.state.instance(), &order.schema, order.memory, &order.clock)?;
-        match files {
-            Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
-            None => {
-                let positions = KeptPositions::in_file(order.state.positions_file(job, order.role.as_str()));
-                Ok(match settings {
-                    config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
-                    _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
-                })
-            }
+        let Order { settings, storages, job, schema, memory, state, clock, role } = &order;
+        if let Some(sink) = holding(settings, storages, job, state.instance(), schema, *memory, clock)? {
+            return Ok(sink);
         }
+        let positions = KeptPositions::in_file(state.positions_file(job, role.as_str()));
+        Ok(match settings {
+            config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
+            _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
+        })
     })
+}
+
+/// A sink that holds its positions itself; `None` for the others. Called within a runtime.
+///
+/// # Errors
+/// When its settings are wrong, or its place cannot be opened.
+pub fn holding(
+    settings: &config::Sink,
+    storages: &Storages,
+    job: &str,
+    instance: &str,
+    schema: &SchemaRef,
+    memory: usize,
+    clock: &Clock,
+) -> Result<Option<Box<dyn Sink>>, SinkError> {
+    match settings {
+        #[cfg(feature = "delta")]
+        config::Sink::Delta(delta) => {
+            let options = super::delta::options(delta, storages, job, instance, schema, memory, clock)?;
+            Ok(Some(Box::new(tidemill_delta::DeltaSink::new(options)?)))
+        }
+        #[cfg(not(feature = "delta"))]
+        config::Sink::Delta(_) => Err(SinkError::person(left_out("delta"))),
+        _ => Ok(match files(settings, storages, job, instance, schema, memory, clock)? {
+            Some(options) => Some(Box::new(FilesSink::new(options)?)),
+            None => None,
+        }),
+    }
+}
+
+/// Said of a sink that this binary was built without.
+#[cfg(not(feature = "delta"))]
+pub(crate) fn left_out(feature: &str) -> String {
+    format!("this binary was built without the feature `{feature}`: take the stock one")
 }
 
 /// Checks settings against the schema of the rows without touching anything.
@@ -80,6 +110,13 @@ pub fn factory(order: Order) -> MakeSink {
 /// # Errors
 /// What is wrong.
 pub fn check(settings: &config::Sink, storages: &Storages, job: &str, schema: &SchemaRef) -> Result<(), String> {
+    match settings {
+        #[cfg(feature = "delta")]
+        config::Sink::Delta(delta) => return super::delta::check(delta, storages, schema),
+        #[cfg(not(feature = "delta"))]
+        config::Sink::Delta(_) => return Err(left_out("delta")),
+        _ => {}
+    }
     let Some(uri) = settings.path() else { return Ok(()) };
     storage::check(uri, storages.get(settings.storage())).map_err(|e| e.to_string())?;
     let nowhere = Arc::new(LocalStore::new("."));
@@ -122,22 +159,27 @@ fn files_in(
     match settings {
         config::Sink::Parquet(parquet) => {
             options.file_size = parquet.file_size;
-            options.format = FileFormat::Parquet(ParquetOptions {
-                compression: match parquet.compression {
-                    config::Compression::None => Compression::None,
-                    config::Compression::Snappy => Compression::Snappy,
-                    config::Compression::Zstd => Compression::Zstd,
-                    config::Compression::Lz4 => Compression::Lz4,
-                },
-                row_group_bytes: memory.min(64 << 20),
-                ..ParquetOptions::default()
-            });
+            options.format = FileFormat::Parquet(parquet_options(parquet.compression, memory));
         }
         config::Sink::Ndjson(ndjson) => {
             options.file_size = ndjson.file_size;
             options.format = FileFormat::Ndjson;
         }
-        config::Sink::Stdout(_) | config::Sink::Blackhole(_) => return None,
+        _ => return None,
     }
     Some(options)
+}
+
+/// Form of Parquet files of a sink whose encoders may hold `memory` bytes.
+pub(super) fn parquet_options(compression: config::Compression, memory: usize) -> ParquetOptions {
+    ParquetOptions {
+        compression: match compression {
+            config::Compression::None => Compression::None,
+            config::Compression::Snappy => Compression::Snappy,
+            config::Compression::Zstd => Compression::Zstd,
+            config::Compression::Lz4 => Compression::Lz4,
+        },
+        row_group_bytes: memory.min(64 << 20),
+        ..ParquetOptions::default()
+    }
 }

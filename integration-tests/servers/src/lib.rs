@@ -8,3 +8,4 @@ pub mod jars;
 pub mod kafka;
 pub mod process;
 pub mod s3;
+pub mod s3_front;

@@ -1,4 +1,5 @@
 //! A real S3 server on loopback: Adobe S3Mock, which keeps its objects in a folder and finds them again after a restart.
+//! Clients reach it through a [`Front`].
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::jars;
 use crate::kafka::free_port;
 use crate::process::{Guarded, tail};
+use crate::s3_front::Front;
 
 const POM: &str = include_str!("../s3/pom.xml");
 const JAR: &str = "s3mock-4.9.1-exec.jar";
@@ -26,6 +28,7 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 pub struct S3 {
     process: Option<Guarded>,
     port: u16,
+    front: Front,
     folder: PathBuf,
     jar: PathBuf,
     // Removes the folder on drop; a static is never dropped, then the watchdog does it.
@@ -51,20 +54,26 @@ impl S3 {
         let jar = jars::fetched("s3mock-4.9.1", POM)?.join(JAR);
         let scratch = tempfile::Builder::new().prefix("tidemill-s3-").tempdir()?;
         let folder = scratch.path().to_owned();
-        let mut server = S3 { process: None, port: free_port()?, folder, jar, _scratch: scratch };
+        let port = free_port()?;
+        let front = Front::before(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        let mut server = S3 { process: None, port, front, folder, jar, _scratch: scratch };
         server.restart()?;
         Ok(server)
     }
 
-    /// `http://host:port`.
+    /// `http://host:port` of its front.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address())
+        format!("http://{}", self.front.address())
     }
 
-    /// Host and port.
+    /// What stands before it: for faults.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
+    fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
