@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use tidemill_engine::sink::SinkError;
 use tokio::runtime::Handle;
 
@@ -214,7 +214,18 @@ fn s3(bucket: &str, options: S3Options) -> AmazonS3Builder {
     // Fixed keys and, say, the environment's session token do not belong together.
     let fixed = options.access_key_id.is_some() && options.secret_access_key.is_some();
     let mut builder = if fixed { AmazonS3Builder::new() } else { AmazonS3Builder::from_env() };
-    builder = builder.with_bucket_name(bucket).with_virtual_hosted_style_request(options.virtual_hosted_style);
+    let client = |key| AmazonS3ConfigKey::Client(key);
+    builder = builder
+        .with_bucket_name(bucket)
+        .with_config(client(ClientConfigKey::Timeout), format!("{} seconds", REQUEST.as_secs()))
+        .with_config(client(ClientConfigKey::ConnectTimeout), format!("{} seconds", CONNECT.as_secs()));
+    // What is not said here may still be said by the environment.
+    if options.allow_http {
+        builder = builder.with_allow_http(true);
+    }
+    if options.virtual_hosted_style {
+        builder = builder.with_virtual_hosted_style_request(true);
+    }
     if let Some(endpoint) = options.endpoint {
         builder = builder.with_endpoint(endpoint);
     }
@@ -227,14 +238,9 @@ fn s3(bucket: &str, options: S3Options) -> AmazonS3Builder {
             builder = builder.with_token(token);
         }
     }
-    let client = ClientOptions::new().with_timeout(REQUEST).with_connect_timeout(CONNECT);
     let backoff =
         BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
-    // After the client's options: they would overwrite it.
-    builder
-        .with_client_options(client)
-        .with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_WITHIN })
-        .with_allow_http(options.allow_http)
+    builder.with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_WITHIN })
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ pub struct Job {
     pub source: String,
     /// More lines for `[job.clicks.sink]`.
     pub sink: String,
+    /// Lines of `[job.clicks.sink]` instead of Parquet files in `out`.
+    pub other_sink: Option<String>,
+    /// More tables.
+    pub more: String,
 }
 
 impl Job {
@@ -57,6 +61,8 @@ impl Job {
             sql: None,
             source: String::new(),
             sink: String::new(),
+            other_sink: None,
+            more: String::new(),
         }
     }
 
@@ -112,8 +118,11 @@ impl Job {
         if let Some(query) = &self.sql {
             let _ = write!(text, "[[job.clicks.operator]]\ntype = \"sql\"\nquery = \"{query}\"\n\n");
         }
-        let _ =
-            write!(text, "[job.clicks.sink]\ntype = \"parquet\"\npath = \"{}\"\n{}\n", self.out.display(), self.sink);
+        let sink = match &self.other_sink {
+            Some(lines) => lines.clone(),
+            None => format!("type = \"parquet\"\npath = \"{}\"", self.out.display()),
+        };
+        let _ = write!(text, "[job.clicks.sink]\n{sink}\n{}\n{}", self.sink, self.more);
         text
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! The tests themselves are in `tests/it/`; `README.md` says how to run the long ones.
 
+pub mod bucket;
 pub mod checker;
 pub mod daemon;
 pub mod job;
@@ -10,4 +11,4 @@ pub mod ledger;
 pub mod producer;
 pub mod records;
 
-pub use tidemill_test_servers::{jars, kafka, process};
+pub use tidemill_test_servers::{jars, kafka, process, python, s3};

@@ -91,6 +91,8 @@ pub struct DeltaSink {
     stage: Stage,
     /// The last checkpoint's writer, perhaps still at work.
     checkpoint: Option<JoinHandle<()>>,
+    /// A checkpoint was due while another was being written.
+    behind: bool,
 }
 
 #[derive(Debug)]
@@ -141,7 +143,7 @@ impl DeltaSink {
     pub fn new(options: DeltaOptions) -> Result<Self, SinkError> {
         check(&options.schema, &options.partition_by)?;
         let reader = Reader { place: options.place.clone(), job: options.job.clone() };
-        Ok(Self { options, reader, stage: Stage::New, checkpoint: None })
+        Ok(Self { options, reader, stage: Stage::New, checkpoint: None, behind: false })
     }
 
     fn place(&self) -> String {
@@ -383,8 +385,10 @@ impl DeltaSink {
 
     /// Beside the windows that follow, and one at a time: a large table's checkpoint takes a while.
     fn checkpoint_if_due(&mut self, state: &TableState, metadata: &Metadata) {
+        self.behind |= checkpoint::is_due(state.version, self.options.checkpoint_every, metadata);
         let busy = self.checkpoint.as_ref().is_some_and(|writer| !writer.is_finished());
-        if !busy && checkpoint::is_due(state.version, self.options.checkpoint_every, metadata) {
+        if self.behind && !busy {
+            self.behind = false;
             let (place, now_ms) = (self.options.place.clone(), self.options.clock.wall_ms());
             self.checkpoint = Some(tokio::spawn(checkpoint::write(place, state.version, metadata.clone(), now_ms)));
         }

@@ -53,6 +53,11 @@ impl FaultyStore {
         Self { inner, state: Arc::default() }
     }
 
+    /// The same store without faults.
+    pub fn fresh(&self) -> Self {
+        Self::new(self.inner.clone())
+    }
+
     /// The `k`-th operation from now on is the last.
     pub fn crash_at(&self, k: u64, how: How) {
         let mut state = self.state.lock().unwrap();

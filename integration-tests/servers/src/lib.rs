@@ -7,5 +7,6 @@
 pub mod jars;
 pub mod kafka;
 pub mod process;
+pub mod python;
 pub mod s3;
 pub mod s3_front;

@@ -78,11 +78,17 @@ impl RowColumns {
     pub(super) fn of(batch: &RecordBatch) -> Result<Self> {
         let text = |name| column::<StringArray>(batch, &[name], &DataType::Utf8);
         let ts = raw(batch, &["ts"])?;
-        match ts.data_type() {
-            DataType::Timestamp(TimeUnit::Millisecond, Some(zone)) if matches!(&**zone, "UTC" | "+00:00") => (),
-            other => bail!("column ts is {other:?}, expected a timestamp in ms UTC"),
+        // Files have milliseconds, as the records; table formats microseconds.
+        let per_ms = match ts.data_type() {
+            DataType::Timestamp(TimeUnit::Millisecond, Some(zone)) if matches!(&**zone, "UTC" | "+00:00") => 1,
+            DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if matches!(&**zone, "UTC" | "+00:00") => 1000,
+            other => bail!("column ts is {other:?}, expected a timestamp in ms or µs UTC"),
+        };
+        let ts: Int64Array = cast(&ts, &DataType::Int64)?.as_primitive().clone();
+        if ts.iter().flatten().any(|at| at % per_ms != 0) {
+            bail!("column ts has parts of a millisecond, which no record has");
         }
-        let ts = cast(&ts, &DataType::Int64)?.as_primitive().clone();
+        let ts = ts.unary(|at| at / per_ms);
         let list = DataType::List(Field::new("item", DataType::Utf8, true).into());
         let Some(address) = raw(batch, &["address"])?.as_struct_opt().cloned() else {
             bail!("column address is not a struct");

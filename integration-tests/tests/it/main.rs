@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod bounded;
+mod deaths;
 mod decode;
+mod delta;
 mod faults;
 mod harness;
 mod kills;
+mod s3_files;
 mod support;

@@ -61,6 +61,17 @@ impl Ground {
         Self::of(DeltaPlace::open(&format!("s3://{bucket}/lake/orders"), Some(&options)).unwrap(), None)
     }
 
+    /// The place without faults.
+    pub fn sound(&self) -> DeltaPlace {
+        DeltaPlace { store: Arc::new(self.store.fresh()), ..self.place.clone() }
+    }
+
+    /// A new process: nothing of the former one's faults is left.
+    pub fn restart(&mut self) {
+        self.store = self.store.fresh();
+        self.place.store = Arc::new(self.store.clone());
+    }
+
     pub fn options(&self, instance: &str, schema: &SchemaRef) -> DeltaOptions {
         DeltaOptions::new("orders", instance, self.place.clone(), schema.clone(), Clock::system())
     }
