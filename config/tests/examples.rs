@@ -95,6 +95,25 @@ fn generator_loads() {
 }
 
 #[test]
+fn delta_loads_with_the_values_shown() {
+    let loaded = example("delta.toml");
+    assert_eq!(loaded.warnings, []);
+    let Sink::Delta(delta) = &loaded.config.jobs["orders"].sink else { panic!("delta") };
+    let expected = Delta {
+        uri: "s3://lake/orders".into(),
+        storage: Some("lake".into()),
+        partition_by: vec!["country".into()],
+        schema_evolution: SchemaEvolution::Add,
+        compression: Compression::Zstd,
+        file_size: 256 << 20,
+        checkpoint_every: None,
+    };
+    assert_eq!(*delta, expected);
+    let Storage::S3(s3) = &loaded.config.storages["lake"];
+    assert_eq!((s3.endpoint.as_deref(), s3.allow_http), (Some("http://127.0.0.1:9090"), true));
+}
+
+#[test]
 fn a_folder_is_one_configuration() {
     let dir = tempfile::tempdir().expect("dir");
     for name in ["minimal.toml", "generator.toml"] {
@@ -116,7 +135,7 @@ fn a_folder_is_one_configuration() {
 /// What is shown of a configuration is itself one, with the same values.
 #[test]
 fn what_is_shown_loads_again() {
-    for name in ["orders.toml", "minimal.toml", "generator.toml"] {
+    for name in ["orders.toml", "minimal.toml", "generator.toml", "delta.toml"] {
         let loaded = example(name);
         let mut shown = serde_json::to_value(&loaded.config).expect("json");
         without_null(&mut shown);

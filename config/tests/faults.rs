@@ -73,7 +73,7 @@ fn missing_keys() {
         faults("[job.a]\n"),
         [
             "a.toml:1:6: job.a.format: missing; expected a table with a type of one of \"json\", \"raw\"",
-            "a.toml:1:6: job.a.sink: missing; expected a table with a type of one of \"parquet\", \"ndjson\", \"stdout\", \"blackhole\"",
+            "a.toml:1:6: job.a.sink: missing; expected a table with a type of one of \"parquet\", \"ndjson\", \"delta\", \"stdout\", \"blackhole\"",
             "a.toml:1:6: job.a.source: missing; expected a table with a type of one of \"kafka\", \"generator\"",
         ]
     );
@@ -398,6 +398,22 @@ fn sound_parts_are_told_from_others() {
 fn stored(path: &str, name: &str, storage: &str) -> String {
     let sink = format!("path = \"{path}\", storage = \"{name}\"");
     format!("{}\n[storage.lake]\ntype = \"s3\"\n{storage}\n", job("").replace("path = \"./out\"", &sink))
+}
+
+#[test]
+fn delta() {
+    let sink = |more: &str| job("").replace("type = \"parquet\", path", &format!("type = \"delta\",{more} uri"));
+    assert!(load(&sink("")).is_ok());
+    says(&sink("").replace("./out", "gs://lake"), "job.a.sink.uri: expected a local folder or s3://bucket/prefix");
+    says(&sink("schema_evolution = \"ad\","), "job.a.sink.schema_evolution: expected one of \"strict\", \"add\"");
+    says(&sink("checkpoint_every = 0,"), "job.a.sink.checkpoint_every: expected an integer of 1 or more");
+    says(&sink("partition_by = [\"z\"],"), "job.a.sink.partition_by[0]: no column is named \"z\"");
+    says(&sink("storage = \"lake\","), "job.a.sink.storage: no [storage.NAME] table is named \"lake\"; there is none");
+    let dead = sink("").replace("sink = {", "dead_letter = { type = \"ndjson\", path = \"./out/x\" }\nsink = {");
+    says(
+        &dead,
+        "job.a.dead_letter.path: the dead letters' folder \"./out/x\" and the folder \"./out\" of job.a.sink.uri",
+    );
 }
 
 #[test]
