@@ -142,7 +142,7 @@ fn delta_tables_on_s3_hold_each_record_once_whatever_dies() {
     let uri = bucket.uri("lake/clicks");
     let job = Job {
         other_sink: Some(format!(
-            "type = \"delta\"\nuri = \"{uri}\"\nstorage = \"lake\"\npartition_by = [\"country\"]\nschema_evolution = \"add\"\n"
+            "type = \"delta\"\nuri = \"{uri}\"\nstorage = \"lake\"\npartition_by = [\"mobile\"]\nschema_evolution = \"add\"\n"
         )),
         more: bucket.storage(),
         ..Job::new(kafka.brokers(), &topic, place.path())
@@ -167,7 +167,7 @@ fn delta_tables_on_s3_hold_each_record_once_whatever_dies() {
     drain(&job, &bucket.env(), || {
         let said = read(&python, &uri, &s3_options(&server), &read_to);
         eprintln!("{said}");
-        assert_eq!(said["partition_columns"], serde_json::json!(["country"]));
+        assert_eq!(said["partition_columns"], serde_json::json!(["mobile"]));
         report = check(&[&ledger], &read_to, job.dead_letters.as_deref()).unwrap();
         report.good.lost + report.bad.lost == 0
     });
