@@ -93,6 +93,12 @@ async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
         return Ok(tidemill_delta::read_positions(&place, &job.name).await?);
     }
     let (sink, clock) = (&job.settings.sink, Clock::system());
+    #[cfg(feature = "iceberg")]
+    if let config::Sink::Iceberg(iceberg) = sink {
+        let options =
+            wire::iceberg::options(iceberg, &job.storages, &job.name, "positions", &job.schema, 1 << 20, &clock);
+        return Ok(tidemill_iceberg::history(&options).await?.positions);
+    }
     match wire::sink::files(sink, &job.storages, &job.name, "positions", &job.schema, 1 << 20, &clock)? {
         Some(options) => Ok(read_log(&*options.store, &job.name).await?.positions()),
         None => {

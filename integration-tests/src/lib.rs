@@ -11,4 +11,4 @@ pub mod ledger;
 pub mod producer;
 pub mod records;
 
-pub use tidemill_test_servers::{jars, kafka, process, python, s3};
+pub use tidemill_test_servers::{iceberg_rest, jars, kafka, process, python, s3};

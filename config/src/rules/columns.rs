@@ -75,7 +75,8 @@ fn fields(rules: &mut Rules<'_>, path: &str, fields: &[Field], taken: &BTreeSet<
 fn sink(rules: &mut Rules<'_>, path: &str, part: &str, sink: &Sink, columns: Option<&BTreeSet<&str>>) {
     if let Sink::Parquet(crate::types::Parquet { file_size, .. })
     | Sink::Ndjson(crate::types::Ndjson { file_size, .. })
-    | Sink::Delta(crate::types::Delta { file_size, .. }) = sink
+    | Sink::Delta(crate::types::Delta { file_size, .. })
+    | Sink::Iceberg(crate::types::Iceberg { file_size, .. }) = sink
     {
         let key = format!("{path}.{part}.file_size");
         rules.some_bytes(&key, *file_size);

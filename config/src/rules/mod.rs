@@ -2,6 +2,7 @@
 //! fault; all are said at once.
 
 mod columns;
+mod iceberg;
 mod kafka;
 mod paths;
 mod storage;
@@ -56,6 +57,7 @@ pub(crate) fn check(config: &Config, walked: &Walked, whole: bool) -> (Vec<Fault
     }
     storage::check(&mut rules, config);
     paths::check(&mut rules, config);
+    iceberg::check(&mut rules, config);
     kafka::shared_groups(&mut rules, config);
     (rules.faults, rules.warnings)
 }

@@ -3,6 +3,7 @@
 mod format;
 mod sink;
 mod sink_delta;
+mod sink_iceberg;
 mod source;
 mod storage;
 
@@ -18,6 +19,7 @@ use crate::text::Text;
 pub use format::{Field, Format, Json, Metadata, Raw, Tombstones};
 pub use sink::{Blackhole, Compression, Ndjson, Parquet, Sink, Stdout};
 pub use sink_delta::{Delta, SchemaEvolution};
+pub use sink_iceberg::{Iceberg, IcebergCatalog, IcebergRest};
 pub use source::{Generator, GroupProtocol, Kafka, OnDataLoss, Source, Start, Until};
 pub use storage::{S3, Storage};
 

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::sink_delta::Delta;
+use super::sink_iceberg::Iceberg;
 use crate::forms::size;
 use crate::text::Text;
 
@@ -17,6 +18,8 @@ pub enum Sink {
     Ndjson(Ndjson),
     /// A Delta table. Exactly-once.
     Delta(Delta),
+    /// A table of an Iceberg catalog. Exactly-once.
+    Iceberg(Iceberg),
     /// One JSON object a line on standard output. At-least-once.
     Stdout(Stdout),
     /// Counts rows and forgets them: for measuring. At-least-once.
@@ -31,6 +34,7 @@ impl Sink {
             Self::Parquet(_) => "parquet",
             Self::Ndjson(_) => "ndjson",
             Self::Delta(_) => "delta",
+            Self::Iceberg(_) => "iceberg",
             Self::Stdout(_) => "stdout",
             Self::Blackhole(_) => "blackhole",
         }
@@ -62,6 +66,7 @@ impl Sink {
             Self::Parquet(sink) => sink.storage.as_ref(),
             Self::Ndjson(sink) => sink.storage.as_ref(),
             Self::Delta(sink) => sink.storage.as_ref(),
+            Self::Iceberg(sink) => sink.storage.as_ref(),
             Self::Stdout(_) | Self::Blackhole(_) => None,
         }
     }
@@ -73,7 +78,8 @@ impl Sink {
             Self::Parquet(sink) => &sink.partition_by,
             Self::Ndjson(sink) => &sink.partition_by,
             Self::Delta(sink) => &sink.partition_by,
-            Self::Stdout(_) | Self::Blackhole(_) => &[],
+            // Its fields are transforms of columns.
+            Self::Iceberg(_) | Self::Stdout(_) | Self::Blackhole(_) => &[],
         }
     }
 

@@ -4,6 +4,8 @@ pub mod budget;
 #[cfg(feature = "delta")]
 pub mod delta;
 pub mod format;
+#[cfg(feature = "iceberg")]
+pub mod iceberg;
 pub mod sink;
 pub mod source;
 pub mod sql;

@@ -92,6 +92,13 @@ pub fn holding(
         }
         #[cfg(not(feature = "delta"))]
         config::Sink::Delta(_) => Err(SinkError::person(left_out("delta"))),
+        #[cfg(feature = "iceberg")]
+        config::Sink::Iceberg(iceberg) => {
+            let options = super::iceberg::options(iceberg, storages, job, instance, schema, memory, clock);
+            Ok(Some(Box::new(tidemill_iceberg::IcebergSink::new(options)?)))
+        }
+        #[cfg(not(feature = "iceberg"))]
+        config::Sink::Iceberg(_) => Err(SinkError::person(left_out("iceberg"))),
         _ => Ok(match files(settings, storages, job, instance, schema, memory, clock)? {
             Some(options) => Some(Box::new(FilesSink::new(options)?)),
             None => None,
@@ -100,7 +107,7 @@ pub fn holding(
 }
 
 /// Said of a sink that this binary was built without.
-#[cfg(not(feature = "delta"))]
+#[cfg(not(all(feature = "delta", feature = "iceberg")))]
 pub(crate) fn left_out(feature: &str) -> String {
     format!("this binary was built without the feature `{feature}`: take the stock one")
 }
@@ -115,6 +122,10 @@ pub fn check(settings: &config::Sink, storages: &Storages, job: &str, schema: &S
         config::Sink::Delta(delta) => return super::delta::check(delta, storages, schema),
         #[cfg(not(feature = "delta"))]
         config::Sink::Delta(_) => return Err(left_out("delta")),
+        #[cfg(feature = "iceberg")]
+        config::Sink::Iceberg(iceberg) => return super::iceberg::check(iceberg, storages, job, schema),
+        #[cfg(not(feature = "iceberg"))]
+        config::Sink::Iceberg(_) => return Err(left_out("iceberg")),
         _ => {}
     }
     let Some(uri) = settings.path() else { return Ok(()) };

@@ -7,6 +7,7 @@ mod decode;
 mod delta;
 mod faults;
 mod harness;
+mod iceberg;
 mod kills;
 mod s3_files;
 mod support;
