@@ -16,11 +16,12 @@ use iceberg::spec::{Datum, FormatVersion, Literal};
 use serde_json::json;
 use support::Lake;
 use support::proxy::Fault;
+use tidemill_engine::clock::Clock;
 use tidemill_engine::partition::{OffsetRange, OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::sink::{Commit, Reaction, Sink, SinkError};
 use tidemill_engine::testkit::conformance::Subject;
 use tidemill_engine::testkit::{Key, plain_schema, rows};
-use tidemill_iceberg::{IcebergSink, SchemaEvolution, history};
+use tidemill_iceberg::{CatalogOptions, IcebergOptions, IcebergSink, SchemaEvolution, history};
 use tidemill_test_servers::iceberg_rest::IcebergRest;
 
 fn p(index: i32) -> Partition {
@@ -138,6 +139,49 @@ async fn a_busy_catalog_is_given_time() {
     let error = window(&mut sink, 0, 10, 20).await.unwrap_err();
     assert_eq!((error.reaction, error.retry_after), (Reaction::Retry, Some(Duration::from_secs(3600))), "{error}");
     assert_eq!(keys(&lake).await, of(0, 0..10));
+}
+
+/// A credential becomes a token; one that is refused is renewed, and the request made again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_becomes_a_token() {
+    let mut lake = lake(plain_schema()).await;
+    lake.tune = |o| o.catalog.credential = Some("me:hunter2".into());
+    let mut sink = anchored(&lake).await;
+    lake.proxy.next(Fault::Unauthorized);
+    landed(window(&mut sink, 0, 0, 10).await);
+    assert_eq!(keys(&lake).await, of(0, 0..10));
+    let heads = lake.proxy.heads();
+    let (tokens, others): (Vec<_>, Vec<_>) = heads.iter().partition(|h| h.starts_with("POST /v1/oauth/tokens "));
+    assert_eq!(tokens.len(), 2, "once at the start, once after the refusal");
+    assert!(others.len() > 5 && others.iter().all(|h| h.contains("Bearer ")), "{others:#?}");
+    assert!(heads.iter().all(|h| !h.contains("hunter2")));
+
+    lake.tune = |o| o.catalog.token = Some("abc".into());
+    let _ = started(&lake, "b").await;
+    assert!(lake.proxy.heads().last().unwrap().contains("Bearer abc"));
+}
+
+/// A catalog that is away refuses nothing: the run ends and the next one goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_catalog_may_go_away() {
+    let mut server = tokio::task::spawn_blocking(IcebergRest::start).await.unwrap().expect("starts");
+    let catalog = CatalogOptions { uri: server.uri(), ..CatalogOptions::default() };
+    let options = IcebergOptions::new("orders", "a", catalog, "tests.away", plain_schema(), Clock::system());
+    let mut sink = IcebergSink::new(options.clone()).unwrap();
+    sink.recover(&[]).await.unwrap();
+    landed(sink.commit(None, &anchor(0, 0)).await);
+    server.kill9().unwrap();
+    // What the client does not know to be unsent is unknown; both are right, and nothing is there.
+    let error = window(&mut sink, 0, 0, 10).await.unwrap_err();
+    assert!(matches!(error.reaction, Reaction::Retry | Reaction::Unknown), "{error}");
+    let error = IcebergSink::new(options.clone()).unwrap().recover(&[]).await.unwrap_err();
+    assert_eq!(error.reaction, Reaction::Retry, "{error}");
+    server.restart().unwrap();
+    let mut sink = IcebergSink::new(options.clone()).unwrap();
+    assert_eq!(sink.recover(&[]).await.unwrap().offset(&p(0)), Some(0));
+    landed(window(&mut sink, 0, 0, 10).await);
+    assert_eq!(history(&options).await.unwrap().positions.offset(&p(0)), Some(10));
+    server.stop().unwrap();
 }
 
 /// Two jobs and another program write to one table at the same time.

@@ -1,8 +1,8 @@
 //! Stands between the sink and the catalog: one request a connection, and commits whose answers are lost.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,15 +25,26 @@ pub enum Fault {
     TooMany,
     /// The next one is not passed on: the answer is 429, come again in an hour.
     MuchTooMany,
+    /// The next one is not passed on: the answer is 401.
+    Unauthorized,
 }
 
-const FAULTS: [Fault; 7] =
-    [Fault::None, Fault::NotSent, Fault::NoAnswer, Fault::BadGateway, Fault::Twice, Fault::TooMany, Fault::MuchTooMany];
+const FAULTS: [Fault; 8] = [
+    Fault::None,
+    Fault::NotSent,
+    Fault::NoAnswer,
+    Fault::BadGateway,
+    Fault::Twice,
+    Fault::TooMany,
+    Fault::MuchTooMany,
+    Fault::Unauthorized,
+];
 
 pub struct Proxy {
     address: SocketAddr,
     fault: Arc<AtomicU8>,
     commits: Arc<AtomicU32>,
+    heads: Arc<Mutex<Vec<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -42,13 +53,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("has an address");
         let (fault, commits) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicU32::new(0)));
-        let (of_all, count) = (fault.clone(), commits.clone());
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (of_all, count, seen) = (fault.clone(), commits.clone(), heads.clone());
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, to, of_all.clone(), count.clone()));
+                tokio::spawn(serve(client, to, of_all.clone(), count.clone(), seen.clone()));
             }
         });
-        Self { address, fault, commits, task }
+        Self { address, fault, commits, heads, task }
     }
 
     pub fn uri(&self) -> String {
@@ -63,6 +75,11 @@ impl Proxy {
         self.next(if landed { Fault::NoAnswer } else { Fault::NotSent });
     }
 
+    /// The heads of all requests so far.
+    pub fn heads(&self) -> Vec<String> {
+        self.heads.lock().expect("not poisoned").clone()
+    }
+
     /// Commits seen so far.
     pub fn commits(&self) -> u32 {
         self.commits.load(Ordering::SeqCst)
@@ -75,9 +92,17 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(mut client: TcpStream, to: SocketAddr, fault: Arc<AtomicU8>, commits: Arc<AtomicU32>) -> Option<()> {
+async fn serve(
+    mut client: TcpStream,
+    to: SocketAddr,
+    fault: Arc<AtomicU8>,
+    commits: Arc<AtomicU32>,
+    heads: Arc<Mutex<Vec<String>>>,
+) -> Option<()> {
     let request = read(&mut client).await?;
     let text = String::from_utf8_lossy(&request);
+    let head = text.split("\r\n\r\n").next().unwrap_or_default().to_owned();
+    heads.lock().expect("not poisoned").push(head);
     let is_commit = text.starts_with("POST ") && text.contains("\"updates\":");
     let mut now = Fault::None;
     if is_commit {
@@ -99,6 +124,7 @@ async fn serve(mut client: TcpStream, to: SocketAddr, fault: Arc<AtomicU8>, comm
             ask(to, &request).await?;
             ask(to, &request).await?
         }
+        Fault::Unauthorized => b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
         Fault::TooMany | Fault::MuchTooMany => {
             let seconds = if now == Fault::TooMany { 1 } else { 3600 };
             format!("HTTP/1.1 429 Too Many\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
