@@ -25,6 +25,7 @@ pub mod operator;
 pub mod partition;
 mod pipeline;
 pub mod progress;
+pub mod protocol;
 pub mod rate;
 mod rows_in_window;
 mod run;

@@ -22,11 +22,12 @@ use crate::format::Reject;
 use crate::intake::ClosedWindow;
 use crate::job::OnError;
 use crate::operator::{OpenWindow, WindowOperator};
-use crate::partition::{OffsetRange, OffsetRanges, Partition, Positions};
+use crate::partition::{Partition, Positions};
 use crate::progress::{LandedWindow, Progress};
+use crate::protocol::{self, Answer, Target};
 use crate::rate::RateLimit;
 use crate::run::RunError;
-use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staging};
+use crate::sink::{Commit, Receipt, Sink, SinkError, Staging};
 use crate::window::Cause;
 
 /// What the intake sends.
@@ -46,22 +47,6 @@ pub(crate) struct Cut {
 pub(crate) struct HeldSink {
     pub sink: Box<dyn Sink>,
     pub held: Positions,
-}
-
-impl HeldSink {
-    /// The ranges from what is held to `ends`, of the partitions that moved. Never backwards: dead letters may be
-    /// ahead of a window that is read again, and what they hold must not be given up.
-    fn ranges_to(&self, partitions: &[Partition], ends: &[i64]) -> OffsetRanges {
-        let mut ranges = OffsetRanges::default();
-        for (partition, end) in partitions.iter().zip(ends) {
-            let Some(from) = self.held.get(partition) else { continue };
-            if from.offset < *end {
-                let range = OffsetRange { start: Some(from.offset), end: *end, topic_id: from.topic_id.clone() };
-                ranges.0.insert(partition.clone(), range);
-            }
-        }
-        ranges
-    }
 }
 
 /// What a pipeline needs; shared with the job where it outlives a run.
@@ -289,7 +274,7 @@ impl Pipeline {
         }
         tracing::debug!(count = rejects.len(), %place, error = first.error, "records refused");
         if let Some(floor) = &self.dead_floor {
-            rejects.retain(|r| floor.offset(&r.record.partition).is_none_or(|at| r.record.offset >= at));
+            rejects.retain(|r| protocol::is_new(floor, &r.record.partition, r.record.offset));
             if !rejects.is_empty() {
                 if self.dead_staging.is_none() {
                     self.settle_commit().await?;
@@ -391,28 +376,37 @@ impl Drop for Pipeline {
     }
 }
 
-/// Dead letters first, then the window itself: a crash in between replays the window, and its rejects lie below the
-/// dead letters' position then.
+/// Commits a window to both sinks, in the protocol's order.
 #[allow(clippy::too_many_arguments)]
 async fn commit(
     mut sink: HeldSink,
-    staging: Option<Box<dyn Staging>>,
+    mut staging: Option<Box<dyn Staging>>,
     mut dead: Option<HeldSink>,
-    dead_staging: Option<Box<dyn Staging>>,
+    mut dead_staging: Option<Box<dyn Staging>>,
     dead_rows: u64,
     partitions: Arc<[Partition]>,
     cut: Cut,
     progress: Arc<Progress>,
 ) -> Result<Done, RunError> {
     let ends = &cut.window.ends;
-    if let (Some(dead), Some(staging)) = (dead.as_mut(), dead_staging) {
-        commit_to(dead, Some(staging), &partitions, ends, &progress).await.map_err(|e| e.of("dead_letter"))?;
-        progress.metrics.dead_letters.increment(dead_rows);
-        failpoint!("run.after_dead_letter");
+    let mut receipt = Receipt::default();
+    for target in protocol::COMMIT_ORDER {
+        match target {
+            Target::DeadLetters => {
+                if let (Some(dead), Some(staging)) = (dead.as_mut(), dead_staging.take()) {
+                    let done = commit_to(dead, Some(staging), &partitions, ends, &progress).await;
+                    done.map_err(|e| e.of("dead_letter"))?;
+                    progress.metrics.dead_letters.increment(dead_rows);
+                    failpoint!("run.after_dead_letter");
+                }
+            }
+            Target::Main => {
+                failpoint!("run.before_commit");
+                receipt = commit_to(&mut sink, staging.take(), &partitions, ends, &progress).await?;
+                failpoint!("run.after_commit");
+            }
+        }
     }
-    failpoint!("run.before_commit");
-    let receipt = commit_to(&mut sink, staging, &partitions, ends, &progress).await?;
-    failpoint!("run.after_commit");
     Ok(Done { sink, dead, cut, receipt })
 }
 
@@ -427,62 +421,24 @@ async fn commit_to(
         Some(staging) => Some(staging.seal().await?),
         None => None,
     };
-    let ranges = to.ranges_to(partitions, ends);
+    let ranges = protocol::window_ranges(&to.held, partitions.iter().zip(ends.iter().copied()));
     if ranges.is_empty() {
         return match staged {
             None => Ok(Receipt::default()),
             Some(staged) => Err(RunError::bug(format!("{} rows belong to no offset range", staged.rows))),
         };
     }
-    match to.sink.commit(staged, &ranges).await {
-        Ok(Commit::Landed(receipt)) => {
-            ranges.apply_to(&mut to.held);
-            Ok(receipt)
-        }
-        Ok(Commit::Lost(found)) => {
-            progress.metrics.commit("lost");
-            Err(RunError::Lost(found))
-        }
-        Err(error) => {
-            progress.metrics.commit(if error.reaction == Reaction::Unknown { "unknown" } else { "failed" });
-            Err(error.into())
-        }
+    let result = to.sink.commit(staged, &ranges).await;
+    let answer = Answer::of(&result);
+    if !protocol::answered(&mut to.held, &ranges, answer) {
+        progress.metrics.commit(answer.as_str());
+    }
+    match result? {
+        Commit::Landed(receipt) => Ok(receipt),
+        Commit::Lost(found) => Err(RunError::Lost(found)),
     }
 }
 
 fn dead_letter_error(error: SinkError) -> RunError {
     RunError::from(error).of("dead_letter")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::partition::Position;
-    use crate::sink::Staged;
-
-    struct NoSink;
-    #[async_trait::async_trait]
-    impl Sink for NoSink {
-        async fn recover(&mut self, _: &[Partition]) -> Result<Positions, SinkError> {
-            Ok(Positions::default())
-        }
-        async fn open(&mut self) -> Result<Box<dyn Staging>, SinkError> {
-            Err(SinkError::bug("not used"))
-        }
-        async fn commit(&mut self, _: Option<Staged>, _: &OffsetRanges) -> Result<Commit, SinkError> {
-            Err(SinkError::bug("not used"))
-        }
-    }
-
-    /// A window that is read again may end before the dead letters' position on one partition and behind it on
-    /// another: the first must stay where it is, or its rejects would come twice after the next restart.
-    #[test]
-    fn positions_of_dead_letters_never_go_back() {
-        let partitions = [Partition::new("t", 0), Partition::new("t", 1)];
-        let held = partitions.iter().cloned().zip([Position::at(100), Position::at(100)]).collect();
-        let dead = HeldSink { sink: Box::new(NoSink), held };
-        let ranges = dead.ranges_to(&partitions, &[60, 140]);
-        let moved: Vec<_> = ranges.iter().map(|(p, r)| (p.index, r.start, r.end)).collect();
-        assert_eq!(moved, [(1, Some(100), 140)]);
-    }
 }

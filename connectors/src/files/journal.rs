@@ -227,9 +227,9 @@ fn missing(place: &str) -> SinkError {
     SinkError::person(format!("{place} is missing: without it the log cannot be trusted; restore it from a backup"))
 }
 
-/// True when the store knows that nothing happened.
+/// True when the store knows that nothing happened: what was staged may be deleted.
 pub(super) fn definite(error: &SinkError) -> bool {
-    error.reaction != tidemill_engine::sink::Reaction::Unknown
+    tidemill_engine::protocol::Answer::of_error(error.reaction).frees_staged()
 }
 
 /// What a store's error means to the run.
