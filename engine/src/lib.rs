@@ -16,6 +16,7 @@ pub mod dead_letter;
 pub mod decode;
 pub mod failpoint;
 pub mod format;
+mod held_back;
 pub mod history;
 pub mod intake;
 pub mod job;

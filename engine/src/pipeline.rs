@@ -19,6 +19,7 @@ use crate::dead_letter;
 use crate::decode::{DecodeStage, DecodedChunk};
 use crate::failpoint;
 use crate::format::Reject;
+use crate::held_back::HeldBack;
 use crate::intake::ClosedWindow;
 use crate::job::OnError;
 use crate::operator::{OpenWindow, WindowOperator};
@@ -41,6 +42,8 @@ pub(crate) struct Cut {
     pub cause: Cause,
     pub at: Duration,
     pub window: ClosedWindow,
+    /// It was held back, and the intake knows that it waits for nothing.
+    pub counted: bool,
 }
 
 /// A sink with the positions it is known to hold.
@@ -92,6 +95,8 @@ struct Pipeline {
     windows: Option<Vec<Box<dyn OpenWindow>>>,
     sinks: Option<(HeldSink, Option<HeldSink>)>,
     committing: Option<JoinHandle<Result<Done, RunError>>>,
+    /// Windows without rows that wait. Never beside a commit in flight, which covers them.
+    held_back: Option<HeldBack>,
 }
 
 struct PipelineShared {
@@ -118,6 +123,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
         dead_rows: 0,
         windows: None,
         committing: None,
+        held_back: None,
         parts: PipelineShared {
             partitions: parts.partitions,
             stage: parts.stage,
@@ -134,6 +140,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
     let mut open = true;
     let mut chunk_memory = 0;
     while open || !ahead.is_empty() {
+        let left = pipeline.held_back.as_ref().map(|held_back| held_back.left(pipeline.parts.clock.now()));
         tokio::select! {
             biased;
             item = queue.recv(), if open && ahead.len() < depth => match item {
@@ -146,6 +153,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
                 None => open = false,
             },
             done = landed(&mut pipeline.committing) => pipeline.settle(done)?,
+            () = due(left) => pipeline.release()?,
             next = ready(&mut ahead) => match next? {
                 Ready::Rows(decoded) => {
                     chunk_memory -= decoded.chunk.memory();
@@ -161,7 +169,17 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             metrics.chunk_memory.set(chunk_memory as f64);
         }
     }
+    pipeline.settle_commit().await?;
+    pipeline.release()?;
     pipeline.settle_commit().await
+}
+
+/// Waits until what is held back has to be committed; for ever when nothing is.
+async fn due(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
+        None => std::future::pending().await,
+    }
 }
 
 enum Ready {
@@ -298,6 +316,10 @@ impl Pipeline {
     async fn cut(&mut self, cut: Cut) -> Result<(), RunError> {
         self.finish_windows().await?;
         self.settle_commit().await?;
+        let cut = match self.hold_back(cut)? {
+            Some(cut) => cut,
+            None => return Ok(()),
+        };
         let Some((mut sink, dead)) = self.sinks.take() else { return Err(RunError::bug("the sink is away")) };
         let dead_staging = self.dead_staging.take();
         let dead_rows = std::mem::take(&mut self.dead_rows);
@@ -308,11 +330,50 @@ impl Pipeline {
         } else {
             None // nothing was written: the positions move alone, and an open staging serves the next window
         };
+        self.begin_commit(sink, staging, dead, dead_staging, dead_rows, cut);
+        Ok(())
+    }
+
+    fn begin_commit(
+        &mut self,
+        sink: HeldSink,
+        staging: Option<Box<dyn Staging>>,
+        dead: Option<HeldSink>,
+        dead_staging: Option<Box<dyn Staging>>,
+        dead_rows: u64,
+        cut: Cut,
+    ) {
         let partitions = self.parts.partitions.clone();
         let progress = self.parts.progress.clone();
         self.committing = Some(tokio::spawn(async move {
             commit(sink, staging, dead, dead_staging, dead_rows, partitions, cut, progress).await
         }));
+    }
+
+    /// A window without rows waits for the next one, where a commit is costly. Else what is to be committed: `cut`, with
+    /// what waited.
+    fn hold_back(&mut self, cut: Cut) -> Result<Option<Cut>, RunError> {
+        let Some((sink, _)) = &self.sinks else { return Err(RunError::bug("the sink is away")) };
+        let has_rows = self.rows > 0 || self.dead_staging.is_some() || sink.sink.commits_are_cheap();
+        let mut joined = HeldBack::join(self.held_back.take(), cut);
+        if !joined.waits(has_rows, self.parts.clock.now()) {
+            return Ok(Some(joined.release(None)));
+        }
+        let passed = joined.passed(&sink.held, &self.parts.partitions);
+        let (newest, span) = times(&self.parts.partitions, &joined.cut().window);
+        self.parts.progress.window_held_back(passed, span, &newest);
+        joined.published();
+        self.held_back = Some(joined);
+        self.parts.done.fetch_add(1, Ordering::Release);
+        Ok(None)
+    }
+
+    /// Commits what is held back. There is no commit in flight.
+    fn release(&mut self) -> Result<(), RunError> {
+        let Some(held_back) = self.held_back.take() else { return Ok(()) };
+        let Some((sink, dead)) = self.sinks.take() else { return Err(RunError::bug("the sink is away")) };
+        let cut = held_back.release(Some(self.parts.clock.now()));
+        self.begin_commit(sink, None, dead, None, 0, cut);
         Ok(())
     }
 
@@ -343,15 +404,7 @@ impl Pipeline {
     fn settle(&mut self, done: Result<Done, RunError>) -> Result<(), RunError> {
         let done = done?;
         let window = &done.cut.window;
-        let newest: Vec<_> = self
-            .parts
-            .partitions
-            .iter()
-            .zip(&window.newest_ms)
-            .filter(|(_, ms)| **ms != i64::MIN)
-            .map(|(p, ms)| (p.clone(), *ms))
-            .collect();
-        let span = newest.iter().map(|(_, ms)| *ms).max().map(|newest| (window.oldest_ms, newest));
+        let (newest, span) = times(&self.parts.partitions, window);
         self.parts.progress.window_landed(&LandedWindow {
             cause: done.cut.cause,
             records: window.facts.rows,
@@ -361,10 +414,23 @@ impl Pipeline {
             newest_ms: &newest,
             positions: &done.sink.held,
         });
-        self.parts.done.fetch_add(1, Ordering::Release);
+        // A window that was held back has been counted.
+        self.parts.done.fetch_add(u64::from(!done.cut.counted), Ordering::Release);
         self.sinks = Some((done.sink, done.dead));
         Ok(())
     }
+}
+
+/// Broker timestamps of a window: the newest by partition, and the oldest and newest of all.
+fn times(partitions: &[Partition], window: &ClosedWindow) -> (Vec<(Partition, i64)>, Option<(i64, i64)>) {
+    let newest: Vec<_> = partitions
+        .iter()
+        .zip(&window.newest_ms)
+        .filter(|(_, ms)| **ms != i64::MIN)
+        .map(|(p, ms)| (p.clone(), *ms))
+        .collect();
+    let span = newest.iter().map(|(_, ms)| *ms).max().map(|newest| (window.oldest_ms, newest));
+    (newest, span)
 }
 
 impl Drop for Pipeline {

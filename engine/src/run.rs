@@ -86,6 +86,7 @@ impl From<SourceError> for RunError {
     }
 }
 
+const WAITING: &str = "waiting for an assignment of partitions";
 /// How often ends, lag and the group's positions are refreshed.
 const REFRESH: Duration = Duration::from_secs(1);
 /// The longest single wait for records, so that a stop is noticed.
@@ -96,13 +97,20 @@ const POLL_DUE: Duration = Duration::from_millis(1);
 /// One run, from asking for an assignment to its end.
 pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEnd, RunError> {
     let progress = &context.progress;
-    progress.set_state(JobState::Starting, "waiting for an assignment of partitions");
+    progress.set_state(JobState::Starting, WAITING);
+    let mut told = None;
     let assigned = loop {
         if context.stop.gracefully.is_cancelled() {
             return Ok(RunEnd::Stopped);
         }
         if let Some(assigned) = source.assignment(POLL_MAX)? {
             break assigned;
+        }
+        let why = source.waits_for();
+        if why != told {
+            let more = why.as_deref().map_or_else(|| WAITING.to_owned(), |why| format!("{WAITING}: {why}"));
+            progress.set_state(JobState::Starting, more);
+            told = why;
         }
     };
     let Some(begun) = start(context, source, assigned)? else { return Ok(RunEnd::Again) };
@@ -369,7 +377,7 @@ impl<'a> Reading<'a> {
         self.context.progress.metrics.window(cause);
         self.cuts += 1;
         let window = self.intake.close_window();
-        self.send(Item::Cut(Cut { cause, at: self.context.spec.clock.now(), window }))
+        self.send(Item::Cut(Cut { cause, at: self.context.spec.clock.now(), window, counted: false }))
     }
 
     /// Puts an item into the queue, keeping the membership alive while there is no room.

@@ -12,6 +12,8 @@ mod start;
 
 pub use self::start::{Start, Step};
 
+use std::time::Duration;
+
 use crate::partition::{OffsetRange, OffsetRanges, Partition, Positions};
 use crate::sink::{Commit, Reaction, SinkError};
 
@@ -79,6 +81,17 @@ pub fn pass_over_ranges(held: &Positions, lost: &OffsetRanges) -> OffsetRanges {
 #[must_use]
 pub fn is_new(floor: &Positions, partition: &Partition, offset: i64) -> bool {
     floor.offset(partition).is_none_or(|at| offset >= at)
+}
+
+/// How long positions of windows without rows may wait for a commit with rows.
+pub const EMPTY_FOR: Duration = Duration::from_secs(60);
+
+/// Whether a window that was cut waits for the next one instead of being committed: it has neither rows nor dead letters,
+/// and the first such since the last commit was cut at `since`, less than [`EMPTY_FOR`] ago. The next commit covers it,
+/// for its ranges begin at what the sink holds. A run that ends in order commits it.
+#[must_use]
+pub fn holds_back(has_rows: bool, since: Duration, now: Duration) -> bool {
+    !has_rows && now.saturating_sub(since) < EMPTY_FOR
 }
 
 /// What is known about a commit.
@@ -224,6 +237,13 @@ mod tests {
         assert_eq!(moved(&[30], OffsetRange::new(20, 40)), [(Some(30), 40)]);
         assert_eq!(moved(&[90], OffsetRange::new(80, 3)), [(Some(90), 3)], "a topic that was made again");
         assert_eq!(moved(&[], OffsetRange::new(20, 40)), []);
+    }
+
+    #[test]
+    fn a_window_without_rows_waits_for_a_bounded_time() {
+        let s = Duration::from_secs;
+        assert!(holds_back(false, s(10), s(10)) && holds_back(false, s(10), s(69)));
+        assert!(!holds_back(false, s(10), s(70)) && !holds_back(true, s(10), s(10)));
     }
 
     #[test]

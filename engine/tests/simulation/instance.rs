@@ -2,6 +2,7 @@
 //! real run does around it: reading, cutting, sending, waiting, giving up.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tidemill_engine::mark::Mark;
 use tidemill_engine::partition::{OffsetRange, OffsetRanges, Partition, Positions};
@@ -53,6 +54,8 @@ pub struct Run {
     /// Cut, waiting for the commit before it.
     cut: Option<Window>,
     flight: Option<Flight>,
+    /// A window without rows whose positions wait, and since when.
+    held_back: Option<(Window, Duration)>,
     /// How long a run that ends waits for its commits.
     leaving: Option<(Patience, u32)>,
 }
@@ -102,7 +105,9 @@ impl Instance {
     /// Whether everything it read has landed.
     pub fn is_idle(&self) -> bool {
         match &self.state {
-            State::Reading(run) => run.flight.is_none() && run.cut.is_none() && run.open.records == 0,
+            State::Reading(run) => {
+                run.flight.is_none() && run.cut.is_none() && run.held_back.is_none() && run.open.records == 0
+            }
             _ => false,
         }
     }
@@ -199,6 +204,7 @@ impl Instance {
                     open: Window::default(),
                     cut: None,
                     flight: None,
+                    held_back: None,
                     leaving: None,
                 })));
             }
@@ -210,7 +216,7 @@ impl Instance {
     fn read(&mut self, world: &mut World, run: &mut Run) -> Result<(), Over> {
         self.commit(world, run)?;
         if let Some((patience, deadline)) = run.leaving {
-            let landed = run.flight.is_none() && run.cut.is_none();
+            let landed = run.flight.is_none() && run.cut.is_none() && run.held_back.is_none();
             let waits = match patience {
                 Patience::None => false,
                 Patience::UntilDeadline => world.tick < deadline,
@@ -280,7 +286,7 @@ impl Instance {
     /// One step of what is cut.
     fn commit(&mut self, world: &mut World, run: &mut Run) -> Result<(), Over> {
         let Some(mut flight) = run.flight.take() else {
-            run.flight = run.cut.take().map(|window| Flight { window, step: 0, sent: None });
+            run.begin_commit(Duration::from_secs(world.tick.into()));
             return Ok(());
         };
         if let Some((token, target, ranges)) = flight.sent.take() {
@@ -376,6 +382,27 @@ impl Instance {
 }
 
 impl Run {
+    /// What was cut is committed, or waits for rows.
+    fn begin_commit(&mut self, now: Duration) {
+        let begin = |window| Some(Flight { window, step: 0, sent: None });
+        if let Some(window) = self.cut.take() {
+            // The ends of a later window cover those of what waits.
+            let since = self.held_back.take().map_or(now, |(_, since)| since);
+            let has_rows = !window.rows.is_empty() || !window.rejects.is_empty();
+            if protocol::holds_back(has_rows, since, now) {
+                self.held_back = Some((window, since));
+            } else {
+                self.flight = begin(window);
+            }
+        } else if let Some((window, since)) = self.held_back.take() {
+            if self.leaving.is_some() || !protocol::holds_back(false, since, now) {
+                self.flight = begin(window);
+            } else {
+                self.held_back = Some((window, since));
+            }
+        }
+    }
+
     fn close(&mut self) {
         let mut window = std::mem::take(&mut self.open);
         window.ends = self.next.clone();
