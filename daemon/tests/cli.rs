@@ -179,6 +179,22 @@ fn verify_proves_a_log_and_names_what_is_wrong_with_it() {
 }
 
 #[test]
+fn a_query_over_windows_that_fails_is_named_with_its_window() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root = dir.path();
+    let file = bounded_job(root, &format!("type = \"ndjson\"\npath = \"{}/out\"", root.display()));
+    let operator = "[[job.clicks.operator]]\ntype = \"sql\"\nquery = \"SELECT sum(10 / (seq - 7)) AS s FROM input\"\n";
+    let settings = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, format!("{settings}{operator}")).expect("written");
+    let out = tidemill(&["run", "--config", &file]);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.to_lowercase().contains("divide by zero"), "{said}");
+    assert!(said.contains("in the query `SELECT sum(10 / (seq - 7)) AS s FROM input`"), "{said}");
+    assert!(said.contains("over the window of clicks/") && said.contains("tidemill positions JOB --set P=N"), "{said}");
+}
+
+#[test]
 fn offsets_prove_nothing_about_a_sink_that_keeps_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = bounded_job(dir.path(), "type = \"blackhole\"");

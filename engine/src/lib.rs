@@ -34,3 +34,4 @@ pub mod sink;
 pub mod source;
 pub mod testkit;
 pub mod window;
+mod window_error;

@@ -22,7 +22,7 @@ use crate::format::Reject;
 use crate::held_back::HeldBack;
 use crate::intake::ClosedWindow;
 use crate::job::OnError;
-use crate::operator::{OpenWindow, WindowOperator};
+use crate::operator::{OpenWindow, OperatorError, WindowOperator};
 use crate::partition::{Partition, Positions};
 use crate::progress::{LandedWindow, Progress};
 use crate::protocol::{self, Answer, Target};
@@ -30,6 +30,7 @@ use crate::rate::RateLimit;
 use crate::run::RunError;
 use crate::sink::{Commit, Receipt, Sink, SinkError, Staging};
 use crate::window::Cause;
+use crate::window_error;
 
 /// What the intake sends.
 pub(crate) enum Item {
@@ -97,6 +98,8 @@ struct Pipeline {
     committing: Option<JoinHandle<Result<Done, RunError>>>,
     /// Windows without rows that wait. Never beside a commit in flight, which covers them.
     held_back: Option<HeldBack>,
+    /// Where the open window begins, by slot.
+    window_from: Vec<i64>,
 }
 
 struct PipelineShared {
@@ -114,7 +117,9 @@ struct PipelineShared {
 /// Runs until the intake's end of the queue is dropped and everything before is committed, or something fails.
 pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -> Result<(), RunError> {
     let depth = parts.depth;
+    let begins = |p: &Partition| parts.sink.held.offset(p).unwrap_or_default();
     let mut pipeline = Pipeline {
+        window_from: parts.partitions.iter().map(begins).collect(),
         dead_floor: parts.dead.as_ref().map(|d| d.held.clone()),
         sinks: Some((parts.sink, parts.dead)),
         staging: None,
@@ -234,7 +239,8 @@ impl Pipeline {
             return self.write(decoded.rows).await;
         }
         let windows = self.windows.get_or_insert_with(|| self.parts.windows.iter().map(|op| op.open()).collect());
-        windows[0].push(decoded.rows).await.map_err(RunError::operator)
+        let pushed = windows[0].push(decoded.rows).await;
+        pushed.map_err(|e| self.refused_rows(e))
     }
 
     async fn write(&mut self, rows: RecordBatch) -> Result<(), RunError> {
@@ -314,7 +320,10 @@ impl Pipeline {
 
     /// Ends the open window: its last rows are written, and its commit begins once the one before has landed.
     async fn cut(&mut self, cut: Cut) -> Result<(), RunError> {
-        self.finish_windows().await?;
+        let finished = self.finish_windows().await;
+        let ends = Some(cut.window.ends.as_slice());
+        finished.map_err(|e| window_error::within(e, &self.parts.partitions, &self.window_from, ends))?;
+        self.window_from.clone_from(&cut.window.ends);
         self.settle_commit().await?;
         let cut = match self.hold_back(cut)? {
             Some(cut) => cut,
@@ -379,18 +388,27 @@ impl Pipeline {
 
     async fn finish_windows(&mut self) -> Result<(), RunError> {
         let Some(windows) = self.windows.take() else { return Ok(()) };
-        let mut windows = windows.into_iter().peekable();
-        while let Some(window) = windows.next() {
+        let operators = self.parts.windows.clone();
+        let mut windows = windows.into_iter().zip(operators.iter()).peekable();
+        while let Some((window, operator)) = windows.next() {
             let mut rows = window.finish();
             while let Some(batch) = rows.next().await {
-                let batch = batch.map_err(RunError::operator)?;
+                let batch = batch.map_err(|e| window_error::refused(operator.as_ref(), e))?;
                 match windows.peek_mut() {
-                    Some(next) => next.push(batch).await.map_err(RunError::operator)?,
+                    Some((next, operator)) => {
+                        next.push(batch).await.map_err(|e| window_error::refused(operator.as_ref(), e))?;
+                    }
                     None => self.write(batch).await?,
                 }
             }
         }
         Ok(())
+    }
+
+    /// An error of the first window operator while the window fills.
+    fn refused_rows(&self, error: OperatorError) -> RunError {
+        let refused = window_error::refused(self.parts.windows[0].as_ref(), error);
+        window_error::within(refused, &self.parts.partitions, &self.window_from, None)
     }
 
     async fn settle_commit(&mut self) -> Result<(), RunError> {
