@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use tidemill_config::Fault;
 
-use crate::{demo, logs, plan, positions, service};
+use crate::{demo, logs, plan, positions, service, verify};
 
 /// Everything went well: bounded jobs are done, or the daemon was told to stop and committed what it had.
 pub const OK: u8 = 0;
@@ -63,6 +63,18 @@ enum Command {
         out: Option<PathBuf>,
         #[command(flatten)]
         log: LogArguments,
+    },
+    /// Prove from a job's sinks that their commits cover every offset once. Exit 0 proven, 1 broken (the commits are
+    /// named), 2 not provable from offsets.
+    Verify {
+        /// Name of the job.
+        job: String,
+        /// File or folder.
+        #[arg(long, short)]
+        config: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Show the positions that a job's sink holds, or change them by hand.
     Positions {
@@ -133,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Demo { seconds, out, log } => {
             logs::install(&log).and_then(|()| demo::run(Duration::from_secs(seconds), out))
         }
+        Command::Verify { job, config, json } => verify::run(&verify::Request { job, config, json }),
         Command::Positions { job, config, set, reset, yes } => {
             positions::run(&positions::Request { job, config, set, reset, yes })
         }

@@ -18,4 +18,5 @@ pub mod process;
 pub mod ready;
 pub mod service;
 pub mod state;
+pub mod verify;
 pub mod wire;

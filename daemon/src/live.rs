@@ -54,7 +54,7 @@ pub fn show(line: &str) {
 /// A job's numbers on the line: rows, rate over `elapsed` since `before`, lag, freshness, files.
 #[must_use]
 pub fn describe(name: &str, before: &Snapshot, now: &Snapshot, elapsed: Duration) -> String {
-    let lag: i64 = now.positions.iter().filter_map(|(p, at)| now.ends.get(p).map(|end| (end - at.offset).max(0))).sum();
+    let lag: i64 = now.passed.iter().filter_map(|(p, at)| now.ends.get(p).map(|end| (end - at.offset).max(0))).sum();
     #[allow(clippy::cast_precision_loss)] // for people
     let rate = now.records.saturating_sub(before.records) as f64 / elapsed.as_secs_f64().max(0.001);
     let fresh = now.commits.back().and_then(|c| c.freshness_seconds);

@@ -14,7 +14,7 @@ pub fn trouble(snapshot: &Snapshot, now: Duration, max_age: Duration, stall_afte
         JobState::Starting | JobState::Running => {}
     }
     let lag: i64 =
-        snapshot.positions.iter().filter_map(|(p, at)| snapshot.ends.get(p).map(|end| (end - at.offset).max(0))).sum();
+        snapshot.passed.iter().filter_map(|(p, at)| snapshot.ends.get(p).map(|end| (end - at.offset).max(0))).sum();
     let quiet = now.saturating_sub(snapshot.polled_at);
     if let Some(since) = snapshot.pending_since {
         let waiting = now.saturating_sub(since);
@@ -44,7 +44,7 @@ mod tests {
         let mut snapshot = Progress::new("j", Clock::held(0)).snapshot();
         snapshot.state = JobState::Running;
         let p = Partition::new("t", 0);
-        snapshot.positions.set(p.clone(), Position::at(5));
+        snapshot.passed.set(p.clone(), Position::at(5));
         snapshot.ends.insert(p.clone(), 5);
         assert_eq!(trouble(&snapshot, s(1000), s(5), s(60)), None, "nothing to do");
         snapshot.ends.insert(p, 9);

@@ -59,7 +59,7 @@ table! {
     COMMITS = "tidemill_commits_total", Counter, Count, ["job", "outcome"], "Commits by outcome: landed, lost (another owner was faster), unknown (no answer), failed.";
     COMMIT_SECONDS = "tidemill_commit_seconds", Histogram, Seconds, ["job"], "Time from a window's cut to its rows being visible, waiting for the commit before it included.";
     FRESHNESS = "tidemill_freshness_seconds", Histogram, Seconds, ["job"], "Visible time less broker timestamp, of the oldest and the newest record of each window.";
-    LAG_RECORDS = "tidemill_lag_records", Gauge, Count, ["job", "topic", "partition"], "Newest known end of the partition less the position in the sink.";
+    LAG_RECORDS = "tidemill_lag_records", Gauge, Count, ["job", "topic", "partition"], "Records between what is dealt with and the newest known end: the position in the sink, or further where windows without rows wait up to a minute for the next commit.";
     LAG_SECONDS = "tidemill_lag_seconds", Gauge, Seconds, ["job", "topic", "partition"], "Wall time less broker timestamp of the newest visible record while there is lag, else 0.";
     POSITION = "tidemill_position", Gauge, Count, ["job", "topic", "partition"], "Next offset to read, as the sink holds it.";
     QUEUE_CHUNKS = "tidemill_queue_chunks", Gauge, Count, ["job"], "Chunks handed on by the intake and not yet written.";

@@ -44,6 +44,11 @@ pub trait WindowOperator: Send + Sync {
 
     /// Starts a window.
     fn open(&self) -> Box<dyn OpenWindow>;
+
+    /// What it does, for messages: the text of its query. Empty: nothing to say.
+    fn describe(&self) -> String {
+        String::new()
+    }
 }
 
 /// A window being filled. Dropped without [`finish`](OpenWindow::finish) = aborted.

@@ -19,15 +19,18 @@ use crate::dead_letter;
 use crate::decode::{DecodeStage, DecodedChunk};
 use crate::failpoint;
 use crate::format::Reject;
+use crate::held_back::HeldBack;
 use crate::intake::ClosedWindow;
 use crate::job::OnError;
-use crate::operator::{OpenWindow, WindowOperator};
-use crate::partition::{OffsetRange, OffsetRanges, Partition, Positions};
+use crate::operator::{OpenWindow, OperatorError, WindowOperator};
+use crate::partition::{Partition, Positions};
 use crate::progress::{LandedWindow, Progress};
+use crate::protocol::{self, Answer, Target};
 use crate::rate::RateLimit;
 use crate::run::RunError;
-use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staging};
+use crate::sink::{Commit, Receipt, Sink, SinkError, Staging};
 use crate::window::Cause;
+use crate::window_error;
 
 /// What the intake sends.
 pub(crate) enum Item {
@@ -40,28 +43,14 @@ pub(crate) struct Cut {
     pub cause: Cause,
     pub at: Duration,
     pub window: ClosedWindow,
+    /// It was held back, and the intake knows that it waits for nothing.
+    pub counted: bool,
 }
 
 /// A sink with the positions it is known to hold.
 pub(crate) struct HeldSink {
     pub sink: Box<dyn Sink>,
     pub held: Positions,
-}
-
-impl HeldSink {
-    /// The ranges from what is held to `ends`, of the partitions that moved. Never backwards: dead letters may be
-    /// ahead of a window that is read again, and what they hold must not be given up.
-    fn ranges_to(&self, partitions: &[Partition], ends: &[i64]) -> OffsetRanges {
-        let mut ranges = OffsetRanges::default();
-        for (partition, end) in partitions.iter().zip(ends) {
-            let Some(from) = self.held.get(partition) else { continue };
-            if from.offset < *end {
-                let range = OffsetRange { start: Some(from.offset), end: *end, topic_id: from.topic_id.clone() };
-                ranges.0.insert(partition.clone(), range);
-            }
-        }
-        ranges
-    }
 }
 
 /// What a pipeline needs; shared with the job where it outlives a run.
@@ -107,6 +96,10 @@ struct Pipeline {
     windows: Option<Vec<Box<dyn OpenWindow>>>,
     sinks: Option<(HeldSink, Option<HeldSink>)>,
     committing: Option<JoinHandle<Result<Done, RunError>>>,
+    /// Windows without rows that wait. Never beside a commit in flight, which covers them.
+    held_back: Option<HeldBack>,
+    /// Where the open window begins, by slot.
+    window_from: Vec<i64>,
 }
 
 struct PipelineShared {
@@ -124,7 +117,9 @@ struct PipelineShared {
 /// Runs until the intake's end of the queue is dropped and everything before is committed, or something fails.
 pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -> Result<(), RunError> {
     let depth = parts.depth;
+    let begins = |p: &Partition| parts.sink.held.offset(p).unwrap_or_default();
     let mut pipeline = Pipeline {
+        window_from: parts.partitions.iter().map(begins).collect(),
         dead_floor: parts.dead.as_ref().map(|d| d.held.clone()),
         sinks: Some((parts.sink, parts.dead)),
         staging: None,
@@ -133,6 +128,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
         dead_rows: 0,
         windows: None,
         committing: None,
+        held_back: None,
         parts: PipelineShared {
             partitions: parts.partitions,
             stage: parts.stage,
@@ -149,6 +145,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
     let mut open = true;
     let mut chunk_memory = 0;
     while open || !ahead.is_empty() {
+        let left = pipeline.held_back.as_ref().map(|held_back| held_back.left(pipeline.parts.clock.now()));
         tokio::select! {
             biased;
             item = queue.recv(), if open && ahead.len() < depth => match item {
@@ -161,6 +158,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
                 None => open = false,
             },
             done = landed(&mut pipeline.committing) => pipeline.settle(done)?,
+            () = due(left) => pipeline.release()?,
             next = ready(&mut ahead) => match next? {
                 Ready::Rows(decoded) => {
                     chunk_memory -= decoded.chunk.memory();
@@ -176,7 +174,17 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             metrics.chunk_memory.set(chunk_memory as f64);
         }
     }
+    pipeline.settle_commit().await?;
+    pipeline.release()?;
     pipeline.settle_commit().await
+}
+
+/// Waits until what is held back has to be committed; for ever when nothing is.
+async fn due(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
+        None => std::future::pending().await,
+    }
 }
 
 enum Ready {
@@ -231,7 +239,8 @@ impl Pipeline {
             return self.write(decoded.rows).await;
         }
         let windows = self.windows.get_or_insert_with(|| self.parts.windows.iter().map(|op| op.open()).collect());
-        windows[0].push(decoded.rows).await.map_err(RunError::operator)
+        let pushed = windows[0].push(decoded.rows).await;
+        pushed.map_err(|e| self.refused_rows(e))
     }
 
     async fn write(&mut self, rows: RecordBatch) -> Result<(), RunError> {
@@ -289,7 +298,7 @@ impl Pipeline {
         }
         tracing::debug!(count = rejects.len(), %place, error = first.error, "records refused");
         if let Some(floor) = &self.dead_floor {
-            rejects.retain(|r| floor.offset(&r.record.partition).is_none_or(|at| r.record.offset >= at));
+            rejects.retain(|r| protocol::is_new(floor, &r.record.partition, r.record.offset));
             if !rejects.is_empty() {
                 if self.dead_staging.is_none() {
                     self.settle_commit().await?;
@@ -311,8 +320,15 @@ impl Pipeline {
 
     /// Ends the open window: its last rows are written, and its commit begins once the one before has landed.
     async fn cut(&mut self, cut: Cut) -> Result<(), RunError> {
-        self.finish_windows().await?;
+        let finished = self.finish_windows().await;
+        let ends = Some(cut.window.ends.as_slice());
+        finished.map_err(|e| window_error::within(e, &self.parts.partitions, &self.window_from, ends))?;
+        self.window_from.clone_from(&cut.window.ends);
         self.settle_commit().await?;
+        let cut = match self.hold_back(cut)? {
+            Some(cut) => cut,
+            None => return Ok(()),
+        };
         let Some((mut sink, dead)) = self.sinks.take() else { return Err(RunError::bug("the sink is away")) };
         let dead_staging = self.dead_staging.take();
         let dead_rows = std::mem::take(&mut self.dead_rows);
@@ -323,28 +339,76 @@ impl Pipeline {
         } else {
             None // nothing was written: the positions move alone, and an open staging serves the next window
         };
+        self.begin_commit(sink, staging, dead, dead_staging, dead_rows, cut);
+        Ok(())
+    }
+
+    fn begin_commit(
+        &mut self,
+        sink: HeldSink,
+        staging: Option<Box<dyn Staging>>,
+        dead: Option<HeldSink>,
+        dead_staging: Option<Box<dyn Staging>>,
+        dead_rows: u64,
+        cut: Cut,
+    ) {
         let partitions = self.parts.partitions.clone();
         let progress = self.parts.progress.clone();
         self.committing = Some(tokio::spawn(async move {
             commit(sink, staging, dead, dead_staging, dead_rows, partitions, cut, progress).await
         }));
+    }
+
+    /// A window without rows waits for the next one, where a commit is costly. Else what is to be committed: `cut`, with
+    /// what waited.
+    fn hold_back(&mut self, cut: Cut) -> Result<Option<Cut>, RunError> {
+        let Some((sink, _)) = &self.sinks else { return Err(RunError::bug("the sink is away")) };
+        let has_rows = self.rows > 0 || self.dead_staging.is_some() || sink.sink.commits_are_cheap();
+        let mut joined = HeldBack::join(self.held_back.take(), cut);
+        if !joined.waits(has_rows, self.parts.clock.now()) {
+            return Ok(Some(joined.release(None)));
+        }
+        let passed = joined.passed(&sink.held, &self.parts.partitions);
+        let (newest, span) = times(&self.parts.partitions, &joined.cut().window);
+        self.parts.progress.window_held_back(passed, span, &newest);
+        joined.published();
+        self.held_back = Some(joined);
+        self.parts.done.fetch_add(1, Ordering::Release);
+        Ok(None)
+    }
+
+    /// Commits what is held back. There is no commit in flight.
+    fn release(&mut self) -> Result<(), RunError> {
+        let Some(held_back) = self.held_back.take() else { return Ok(()) };
+        let Some((sink, dead)) = self.sinks.take() else { return Err(RunError::bug("the sink is away")) };
+        let cut = held_back.release(Some(self.parts.clock.now()));
+        self.begin_commit(sink, None, dead, None, 0, cut);
         Ok(())
     }
 
     async fn finish_windows(&mut self) -> Result<(), RunError> {
         let Some(windows) = self.windows.take() else { return Ok(()) };
-        let mut windows = windows.into_iter().peekable();
-        while let Some(window) = windows.next() {
+        let operators = self.parts.windows.clone();
+        let mut windows = windows.into_iter().zip(operators.iter()).peekable();
+        while let Some((window, operator)) = windows.next() {
             let mut rows = window.finish();
             while let Some(batch) = rows.next().await {
-                let batch = batch.map_err(RunError::operator)?;
+                let batch = batch.map_err(|e| window_error::refused(operator.as_ref(), e))?;
                 match windows.peek_mut() {
-                    Some(next) => next.push(batch).await.map_err(RunError::operator)?,
+                    Some((next, operator)) => {
+                        next.push(batch).await.map_err(|e| window_error::refused(operator.as_ref(), e))?;
+                    }
                     None => self.write(batch).await?,
                 }
             }
         }
         Ok(())
+    }
+
+    /// An error of the first window operator while the window fills.
+    fn refused_rows(&self, error: OperatorError) -> RunError {
+        let refused = window_error::refused(self.parts.windows[0].as_ref(), error);
+        window_error::within(refused, &self.parts.partitions, &self.window_from, None)
     }
 
     async fn settle_commit(&mut self) -> Result<(), RunError> {
@@ -358,15 +422,7 @@ impl Pipeline {
     fn settle(&mut self, done: Result<Done, RunError>) -> Result<(), RunError> {
         let done = done?;
         let window = &done.cut.window;
-        let newest: Vec<_> = self
-            .parts
-            .partitions
-            .iter()
-            .zip(&window.newest_ms)
-            .filter(|(_, ms)| **ms != i64::MIN)
-            .map(|(p, ms)| (p.clone(), *ms))
-            .collect();
-        let span = newest.iter().map(|(_, ms)| *ms).max().map(|newest| (window.oldest_ms, newest));
+        let (newest, span) = times(&self.parts.partitions, window);
         self.parts.progress.window_landed(&LandedWindow {
             cause: done.cut.cause,
             records: window.facts.rows,
@@ -376,10 +432,23 @@ impl Pipeline {
             newest_ms: &newest,
             positions: &done.sink.held,
         });
-        self.parts.done.fetch_add(1, Ordering::Release);
+        // A window that was held back has been counted.
+        self.parts.done.fetch_add(u64::from(!done.cut.counted), Ordering::Release);
         self.sinks = Some((done.sink, done.dead));
         Ok(())
     }
+}
+
+/// Broker timestamps of a window: the newest by partition, and the oldest and newest of all.
+fn times(partitions: &[Partition], window: &ClosedWindow) -> (Vec<(Partition, i64)>, Option<(i64, i64)>) {
+    let newest: Vec<_> = partitions
+        .iter()
+        .zip(&window.newest_ms)
+        .filter(|(_, ms)| **ms != i64::MIN)
+        .map(|(p, ms)| (p.clone(), *ms))
+        .collect();
+    let span = newest.iter().map(|(_, ms)| *ms).max().map(|newest| (window.oldest_ms, newest));
+    (newest, span)
 }
 
 impl Drop for Pipeline {
@@ -391,28 +460,37 @@ impl Drop for Pipeline {
     }
 }
 
-/// Dead letters first, then the window itself: a crash in between replays the window, and its rejects lie below the
-/// dead letters' position then.
+/// Commits a window to both sinks, in the protocol's order.
 #[allow(clippy::too_many_arguments)]
 async fn commit(
     mut sink: HeldSink,
-    staging: Option<Box<dyn Staging>>,
+    mut staging: Option<Box<dyn Staging>>,
     mut dead: Option<HeldSink>,
-    dead_staging: Option<Box<dyn Staging>>,
+    mut dead_staging: Option<Box<dyn Staging>>,
     dead_rows: u64,
     partitions: Arc<[Partition]>,
     cut: Cut,
     progress: Arc<Progress>,
 ) -> Result<Done, RunError> {
     let ends = &cut.window.ends;
-    if let (Some(dead), Some(staging)) = (dead.as_mut(), dead_staging) {
-        commit_to(dead, Some(staging), &partitions, ends, &progress).await.map_err(|e| e.of("dead_letter"))?;
-        progress.metrics.dead_letters.increment(dead_rows);
-        failpoint!("run.after_dead_letter");
+    let mut receipt = Receipt::default();
+    for target in protocol::COMMIT_ORDER {
+        match target {
+            Target::DeadLetters => {
+                if let (Some(dead), Some(staging)) = (dead.as_mut(), dead_staging.take()) {
+                    let done = commit_to(dead, Some(staging), &partitions, ends, &progress).await;
+                    done.map_err(|e| e.of("dead_letter"))?;
+                    progress.metrics.dead_letters.increment(dead_rows);
+                    failpoint!("run.after_dead_letter");
+                }
+            }
+            Target::Main => {
+                failpoint!("run.before_commit");
+                receipt = commit_to(&mut sink, staging.take(), &partitions, ends, &progress).await?;
+                failpoint!("run.after_commit");
+            }
+        }
     }
-    failpoint!("run.before_commit");
-    let receipt = commit_to(&mut sink, staging, &partitions, ends, &progress).await?;
-    failpoint!("run.after_commit");
     Ok(Done { sink, dead, cut, receipt })
 }
 
@@ -427,62 +505,24 @@ async fn commit_to(
         Some(staging) => Some(staging.seal().await?),
         None => None,
     };
-    let ranges = to.ranges_to(partitions, ends);
+    let ranges = protocol::window_ranges(&to.held, partitions.iter().zip(ends.iter().copied()));
     if ranges.is_empty() {
         return match staged {
             None => Ok(Receipt::default()),
             Some(staged) => Err(RunError::bug(format!("{} rows belong to no offset range", staged.rows))),
         };
     }
-    match to.sink.commit(staged, &ranges).await {
-        Ok(Commit::Landed(receipt)) => {
-            ranges.apply_to(&mut to.held);
-            Ok(receipt)
-        }
-        Ok(Commit::Lost(found)) => {
-            progress.metrics.commit("lost");
-            Err(RunError::Lost(found))
-        }
-        Err(error) => {
-            progress.metrics.commit(if error.reaction == Reaction::Unknown { "unknown" } else { "failed" });
-            Err(error.into())
-        }
+    let result = to.sink.commit(staged, &ranges).await;
+    let answer = Answer::of(&result);
+    if !protocol::answered(&mut to.held, &ranges, answer) {
+        progress.metrics.commit(answer.as_str());
+    }
+    match result? {
+        Commit::Landed(receipt) => Ok(receipt),
+        Commit::Lost(found) => Err(RunError::Lost(found)),
     }
 }
 
 fn dead_letter_error(error: SinkError) -> RunError {
     RunError::from(error).of("dead_letter")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::partition::Position;
-    use crate::sink::Staged;
-
-    struct NoSink;
-    #[async_trait::async_trait]
-    impl Sink for NoSink {
-        async fn recover(&mut self, _: &[Partition]) -> Result<Positions, SinkError> {
-            Ok(Positions::default())
-        }
-        async fn open(&mut self) -> Result<Box<dyn Staging>, SinkError> {
-            Err(SinkError::bug("not used"))
-        }
-        async fn commit(&mut self, _: Option<Staged>, _: &OffsetRanges) -> Result<Commit, SinkError> {
-            Err(SinkError::bug("not used"))
-        }
-    }
-
-    /// A window that is read again may end before the dead letters' position on one partition and behind it on
-    /// another: the first must stay where it is, or its rejects would come twice after the next restart.
-    #[test]
-    fn positions_of_dead_letters_never_go_back() {
-        let partitions = [Partition::new("t", 0), Partition::new("t", 1)];
-        let held = partitions.iter().cloned().zip([Position::at(100), Position::at(100)]).collect();
-        let dead = HeldSink { sink: Box::new(NoSink), held };
-        let ranges = dead.ranges_to(&partitions, &[60, 140]);
-        let moved: Vec<_> = ranges.iter().map(|(p, r)| (p.index, r.start, r.end)).collect();
-        assert_eq!(moved, [(1, Some(100), 140)]);
-    }
 }

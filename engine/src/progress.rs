@@ -82,6 +82,8 @@ pub struct Snapshot {
     pub why: String,
     /// Positions as the sink holds them, of the partitions assigned here.
     pub positions: Positions,
+    /// As `positions`, or further where windows without rows wait for the next commit: everything before is dealt with.
+    pub passed: Positions,
     /// Newest known ends of the partitions assigned here.
     pub ends: BTreeMap<Partition, i64>,
     /// The last commits, newest last; at most [`KEPT_COMMITS`].
@@ -132,6 +134,12 @@ pub(crate) struct LandedWindow<'a> {
     pub positions: &'a Positions,
 }
 
+/// Seconds since a broker timestamp.
+#[allow(clippy::cast_precision_loss)] // seconds of freshness
+fn age(wall: i64, ms: i64) -> f64 {
+    (wall - ms).max(0) as f64 / 1000.0
+}
+
 impl Progress {
     /// Progress of `job`, starting now.
     #[must_use]
@@ -142,6 +150,7 @@ impl Progress {
             since_ms: clock.wall_ms(),
             why: "the daemon started".into(),
             positions: Positions::default(),
+            passed: Positions::default(),
             ends: BTreeMap::new(),
             commits: VecDeque::new(),
             last_error: None,
@@ -196,6 +205,7 @@ impl Progress {
         self.metrics.runs.increment(1);
         let now = self.clock.now();
         self.update(|s| {
+            s.passed = positions.clone();
             s.positions = positions;
             s.ends.clear();
             s.runs += 1;
@@ -227,13 +237,33 @@ impl Progress {
         self.update(|s| {
             s.ends = ends;
             for (partition, position) in s.positions.iter() {
-                let lag = s.ends.get(partition).map(|end| (end - position.offset).max(0));
+                let passed = s.passed.offset(partition).unwrap_or(position.offset);
+                let lag = s.ends.get(partition).map(|end| (end - passed).max(0));
                 #[allow(clippy::cast_precision_loss)] // seconds of lag
                 let behind = newest.get(partition).map(|ms| (wall - ms).max(0) as f64 / 1000.0);
                 let seconds = if lag == Some(0) { Some(0.0) } else { behind };
                 self.metrics.partition(partition, position.offset, lag, seconds);
             }
         });
+    }
+
+    /// A window without rows waits for the next commit: there is nothing to make visible, and nothing pending.
+    pub(crate) fn window_held_back(&self, passed: Positions, span_ms: Option<(i64, i64)>, newest: &[(Partition, i64)]) {
+        self.dealt_with(span_ms, newest, self.clock.wall_ms());
+        self.update(|s| {
+            s.passed = passed;
+            s.pending_since = None;
+        });
+    }
+
+    /// Records with these broker timestamps are visible, or nothing of them will ever be.
+    fn dealt_with(&self, span_ms: Option<(i64, i64)>, newest_ms: &[(Partition, i64)], wall: i64) {
+        if let Some((oldest, newest)) = span_ms {
+            self.metrics.freshness.record(age(wall, oldest));
+            self.metrics.freshness.record(age(wall, newest));
+        }
+        let mut newest = self.newest_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.extend(newest_ms.iter().cloned());
     }
 
     pub(crate) fn window_landed(&self, window: &LandedWindow<'_>) {
@@ -245,18 +275,10 @@ impl Progress {
         m.rows.increment(window.receipt.rows);
         m.sink_bytes.increment(window.receipt.bytes);
         m.sink_files.increment(window.receipt.files);
-        #[allow(clippy::cast_precision_loss)] // seconds of freshness
-        let age = |ms: i64| (wall - ms).max(0) as f64 / 1000.0;
-        if let Some((oldest, newest)) = window.span_ms {
-            m.freshness.record(age(oldest));
-            m.freshness.record(age(newest));
-        }
-        {
-            let mut newest = self.newest_ms.lock().unwrap_or_else(PoisonError::into_inner);
-            newest.extend(window.newest_ms.iter().cloned());
-        }
+        self.dealt_with(window.span_ms, window.newest_ms, wall);
         self.update(|s| {
             s.positions = window.positions.clone();
+            s.passed = window.positions.clone();
             s.rows += window.receipt.rows;
             s.files += window.receipt.files;
             s.landed += 1;
@@ -274,7 +296,7 @@ impl Progress {
                 bytes: window.receipt.bytes,
                 files: window.receipt.files,
                 seconds,
-                freshness_seconds: window.span_ms.map(|(oldest, _)| age(oldest)),
+                freshness_seconds: window.span_ms.map(|(oldest, _)| age(wall, oldest)),
             });
         });
     }

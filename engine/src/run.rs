@@ -10,13 +10,13 @@ use tokio::task::JoinHandle;
 
 use crate::failpoint;
 use crate::intake::Intake;
-use crate::job::{JobContext, MakeSink};
-use crate::mark::{self, Mark};
+use crate::job::JobContext;
 use crate::operator::OperatorError;
-use crate::partition::{OffsetRange, OffsetRanges, Partition, Position, Positions};
+use crate::partition::{Partition, Positions};
 use crate::pipeline::{self, Cut, HeldSink, Item, PipelineParts};
 use crate::progress::JobState;
-use crate::sink::{Commit, Reaction, SinkError};
+use crate::protocol::{self, Answer, Leave, Patience, Start, Step, Target};
+use crate::sink::{Reaction, Sink, SinkError};
 use crate::source::{Source, SourceError, SourceEvent};
 use crate::window::{self, Cause};
 
@@ -86,6 +86,7 @@ impl From<SourceError> for RunError {
     }
 }
 
+const WAITING: &str = "waiting for an assignment of partitions";
 /// How often ends, lag and the group's positions are refreshed.
 const REFRESH: Duration = Duration::from_secs(1);
 /// The longest single wait for records, so that a stop is noticed.
@@ -96,7 +97,8 @@ const POLL_DUE: Duration = Duration::from_millis(1);
 /// One run, from asking for an assignment to its end.
 pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEnd, RunError> {
     let progress = &context.progress;
-    progress.set_state(JobState::Starting, "waiting for an assignment of partitions");
+    progress.set_state(JobState::Starting, WAITING);
+    let mut told = None;
     let assigned = loop {
         if context.stop.gracefully.is_cancelled() {
             return Ok(RunEnd::Stopped);
@@ -104,137 +106,118 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
         if let Some(assigned) = source.assignment(POLL_MAX)? {
             break assigned;
         }
-    };
-    let (mut sink, mut dead) = if assigned.is_empty() {
-        (None, None)
-    } else {
-        progress.set_state(JobState::Starting, "asking the sink for its positions");
-        match recover(context, source, &assigned)? {
-            Some((sink, dead)) => (Some(sink), dead),
-            None => return Ok(RunEnd::Again),
+        let why = source.waits_for();
+        if why != told {
+            let more = why.as_deref().map_or_else(|| WAITING.to_owned(), |why| format!("{WAITING}: {why}"));
+            progress.set_state(JobState::Starting, more);
+            told = why;
         }
     };
-    let held = sink.as_ref().map(|s| s.held.clone()).unwrap_or_default();
-    let starts: Vec<(Partition, Position)> =
-        assigned.iter().filter_map(|p| held.get(p).map(|at| (p.clone(), at.clone()))).collect();
-    let lost = source.begin(&starts)?;
-    if !lost.is_empty() {
-        // What is passed over is recorded as such before anything is read behind it: on a topic that was made again
-        // the old position may lie above every new offset, and its id has to go.
-        for held in sink.iter_mut().chain(dead.iter_mut()) {
-            if !pass_over(context, held, &lost)? {
-                return Ok(RunEnd::Again);
-            }
-        }
-    }
-    let mut begin: Vec<(Partition, i64)> = starts.iter().map(|(p, at)| (p.clone(), at.offset)).collect();
-    for (partition, range) in lost.iter() {
-        let from = range.start.unwrap_or(range.end);
-        tracing::error!(job = context.spec.name, %partition, from, to = range.end, "offsets vanished from the source, passing over them as on_data_loss says");
-        progress.metrics.data_loss(partition, u64::try_from(range.end - from).unwrap_or(0));
-        if let Some(slot) = begin.iter_mut().find(|(p, _)| p == partition) {
-            slot.1 = range.end;
-        }
-    }
-    progress.run_begins(sink.as_ref().map(|s| s.held.clone()).unwrap_or_default());
-    let why = match begin.len() {
+    let Some(begun) = start(context, source, assigned)? else { return Ok(RunEnd::Again) };
+    progress.run_begins(begun.sink.as_ref().map(|s| s.held.clone()).unwrap_or_default());
+    let why = match begun.from.len() {
         0 => "no partition is assigned here, standing by".to_owned(),
         n => format!("reading {n} partitions"),
     };
-    tracing::info!(job = context.spec.name, partitions = begin.len(), "run begins");
+    tracing::info!(job = context.spec.name, partitions = begun.from.len(), "run begins");
     progress.set_state(JobState::Running, why);
-    Reading::new(context, source, &begin, sink, dead).read()
+    Reading::new(context, source, &begun.from, begun.sink, begun.dead).read()
 }
 
-/// Asks sinks for the truth and anchors what they do not know. `None`: another owner anchored first, start again.
-fn recover(
-    context: &JobContext,
-    source: &mut dyn Source,
-    assigned: &[Partition],
-) -> Result<Option<(HeldSink, Option<HeldSink>)>, RunError> {
-    let ask = |make: &MakeSink| -> Result<HeldSink, RunError> {
-        let mut sink = {
-            let _inside = context.runtime.enter();
-            make()?
-        };
-        let held = block_on(context, sink.recover(assigned))??;
-        Ok(HeldSink { sink, held })
-    };
-    failpoint!("run.before_recover");
-    let mut sink = ask(&context.spec.sink)?;
-    let mark = context.spec.marks.load().map_err(RunError::person)?;
-    mark::check(mark.as_ref(), sink.sink.identity().as_deref(), assigned, &sink.held)
-        .map_err(|e| RunError::person(e.to_string()))?;
-    if assigned.iter().any(|p| sink.held.get(p).is_none()) {
-        let missing: Vec<Partition> = assigned.iter().filter(|p| sink.held.get(p).is_none()).cloned().collect();
-        let starts = source.start_positions(&missing, sink.held.is_empty())?;
-        tracing::info!(
-            job = context.spec.name,
-            partitions = starts.len(),
-            "anchoring partitions that have no position yet"
-        );
-        if !anchor(context, &mut sink, &starts)? {
-            return Ok(None);
-        }
-    }
-    failpoint!("run.after_anchor");
-    let known: Mark = Mark {
-        v: 1,
-        sink: sink.sink.identity(),
-        partitions: sink
-            .held
-            .iter()
-            .map(|(p, _)| p.clone())
-            .chain(mark.iter().flat_map(|m| m.partitions.clone()))
-            .collect(),
-    };
-    if mark.as_ref() != Some(&known) {
-        context.spec.marks.store(&known).map_err(RunError::person)?;
-    }
-    let Some(make) = &context.spec.dead_letter else { return Ok(Some((sink, None))) };
-    let mut dead = ask(make).map_err(|e| e.of("dead_letter"))?;
-    let missing: Positions = assigned
-        .iter()
-        .filter(|p| dead.held.get(p).is_none())
-        .filter_map(|p| sink.held.get(p).map(|at| (p.clone(), at.clone())))
-        .collect();
-    if !missing.is_empty() && !anchor(context, &mut dead, &missing).map_err(|e| e.of("dead_letter"))? {
-        return Ok(None);
-    }
-    Ok(Some((sink, Some(dead))))
+/// What a start came to.
+struct Begun {
+    from: Vec<(Partition, i64)>,
+    sink: Option<HeldSink>,
+    dead: Option<HeldSink>,
 }
 
-/// Gives partitions their first position. False: the race was lost.
-fn anchor(context: &JobContext, to: &mut HeldSink, starts: &Positions) -> Result<bool, RunError> {
-    let ranges: OffsetRanges = starts
-        .iter()
-        .filter(|(p, _)| to.held.get(p).is_none())
-        .map(|(p, at)| (p.clone(), OffsetRange::anchor(at.clone())))
-        .collect();
-    match block_on(context, to.sink.commit(None, &ranges))?? {
-        Commit::Landed(_) => {
-            ranges.apply_to(&mut to.held);
-            Ok(true)
+/// Does what the protocol says, from an assignment to reading. `None`: another owner was faster, start again.
+fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>) -> Result<Option<Begun>, RunError> {
+    let spec = &context.spec;
+    let mark = if assigned.is_empty() { None } else { spec.marks.load().map_err(RunError::person)? };
+    let mut start = Start::new(assigned.clone(), mark, spec.dead_letter.is_some());
+    let (mut main, mut dead): (Slot, Slot) = (None, None);
+    loop {
+        match start.next() {
+            Step::Recover(target) => {
+                let make = match target {
+                    Target::Main => {
+                        failpoint!("run.before_recover");
+                        context.progress.set_state(JobState::Starting, "asking the sink for its positions");
+                        &spec.sink
+                    }
+                    Target::DeadLetters => {
+                        spec.dead_letter.as_ref().ok_or_else(|| RunError::bug("there is no dead-letter sink"))?
+                    }
+                };
+                let recovered = || -> Result<_, RunError> {
+                    let mut sink = {
+                        let _inside = context.runtime.enter();
+                        make()?
+                    };
+                    let held = block_on(context, sink.recover(&assigned))??;
+                    Ok((sink, held))
+                };
+                let (sink, held) = recovered().map_err(|e| of(target, e))?;
+                start.recovered(target, held, sink.identity()).map_err(|e| RunError::person(e.to_string()))?;
+                *sink_of(target, &mut main, &mut dead) = Some(sink);
+            }
+            Step::Resolve { partitions, first } => {
+                let starts = source.start_positions(&partitions, first)?;
+                tracing::info!(
+                    job = spec.name,
+                    partitions = starts.len(),
+                    "anchoring partitions that have no position yet"
+                );
+                start.resolved(starts);
+            }
+            Step::Move(target, ranges) => {
+                let Some(sink) = sink_of(target, &mut main, &mut dead) else {
+                    return Err(RunError::bug("a sink that was not asked for its positions is to move them"));
+                };
+                let result = block_on(context, sink.commit(None, &ranges)).map_err(|e| of(target, e))?;
+                let answer = Answer::of(&result);
+                result.map_err(|e| of(target, e.into()))?;
+                start.moved(target, &ranges, answer);
+            }
+            Step::Remember(mark) => {
+                failpoint!("run.after_anchor");
+                spec.marks.store(&mark).map_err(RunError::person)?;
+                start.remembered();
+            }
+            Step::Begin(starts) => {
+                let lost = source.begin(&starts)?;
+                start.begun(lost);
+            }
+            Step::Again => return Ok(None),
+            Step::Read(from) => {
+                for (partition, range) in start.lost().iter() {
+                    let lost_from = range.start.unwrap_or(range.end);
+                    tracing::error!(job = spec.name, %partition, from = lost_from, to = range.end, "offsets vanished from the source, passing over them as on_data_loss says");
+                    context.progress.metrics.data_loss(partition, u64::try_from(range.end - lost_from).unwrap_or(0));
+                }
+                let with = |sink: Slot, target| sink.map(|sink| HeldSink { sink, held: start.held(target).clone() });
+                let (sink, dead) = (with(main, Target::Main), with(dead, Target::DeadLetters));
+                return Ok(Some(Begun { from, sink, dead }));
+            }
         }
-        Commit::Lost(_) => Ok(false),
     }
 }
 
-/// Moves the positions of partitions whose records vanished to where reading begins. False: the race was lost.
-fn pass_over(context: &JobContext, held: &mut HeldSink, lost: &OffsetRanges) -> Result<bool, RunError> {
-    let ranges: OffsetRanges = lost
-        .iter()
-        .filter_map(|(p, range)| {
-            let start = Some(held.held.offset(p)?);
-            Some((p.clone(), OffsetRange { start, end: range.end, topic_id: range.topic_id.clone() }))
-        })
-        .collect();
-    match block_on(context, held.sink.commit(None, &ranges))?? {
-        Commit::Landed(_) => {
-            ranges.apply_to(&mut held.held);
-            Ok(true)
-        }
-        Commit::Lost(_) => Ok(false),
+type Slot = Option<Box<dyn Sink>>;
+
+fn sink_of<'s>(target: Target, main: &'s mut Slot, dead: &'s mut Slot) -> &'s mut Slot {
+    match target {
+        Target::Main => main,
+        Target::DeadLetters => dead,
+    }
+}
+
+/// The same error, of this sink.
+fn of(target: Target, error: RunError) -> RunError {
+    match target {
+        Target::Main => error,
+        Target::DeadLetters => error.of("dead_letter"),
     }
 }
 
@@ -309,8 +292,7 @@ impl<'a> Reading<'a> {
         loop {
             if self.context.stop.gracefully.is_cancelled() {
                 self.context.progress.set_state(JobState::Stopping, "committing its last window");
-                self.cut(Cause::Stop)?;
-                self.drain()?;
+                self.leave(Leave::Stopped, Cause::Stop, Duration::ZERO)?;
                 return Ok(RunEnd::Stopped);
             }
             if !idle && self.pipeline.is_finished() {
@@ -352,10 +334,9 @@ impl<'a> Reading<'a> {
                     }
                 }
                 SourceEvent::Revoked { deadline } => return self.revoked(deadline),
-                SourceEvent::Lost => return Ok(self.lost()),
+                SourceEvent::Lost => return self.lost(),
                 SourceEvent::End => {
-                    self.cut(Cause::End)?;
-                    self.drain()?;
+                    self.leave(Leave::Ended, Cause::End, Duration::ZERO)?;
                     self.refresh(u64::MAX);
                     return Ok(RunEnd::Finished);
                 }
@@ -396,7 +377,7 @@ impl<'a> Reading<'a> {
         self.context.progress.metrics.window(cause);
         self.cuts += 1;
         let window = self.intake.close_window();
-        self.send(Item::Cut(Cut { cause, at: self.context.spec.clock.now(), window }))
+        self.send(Item::Cut(Cut { cause, at: self.context.spec.clock.now(), window, counted: false }))
     }
 
     /// Puts an item into the queue, keeping the membership alive while there is no room.
@@ -444,27 +425,44 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Ends the run as the protocol says: cuts or not, waits for the commits or not.
+    fn leave(&mut self, why: Leave, cause: Cause, deadline: Duration) -> Result<(), RunError> {
+        let clock = self.context.spec.clock.clone();
+        let due = clock.now() + deadline;
+        let leaving = protocol::leave(why);
+        if leaving.cut {
+            self.cut(cause)?;
+        }
+        self.queue = None;
+        match leaving.patience {
+            Patience::UntilLanded => self.drain(),
+            Patience::None => {
+                self.pipeline.abort();
+                Ok(())
+            }
+            Patience::UntilDeadline => {
+                let left = due.saturating_sub(clock.now());
+                let pipeline = &mut self.pipeline;
+                match self.context.runtime.block_on(async { tokio::time::timeout(left, pipeline).await }) {
+                    Ok(result) => result.map_err(|e| RunError::bug(format!("the pipeline panicked: {e}")))?,
+                    Err(_) => {
+                        self.pipeline.abort();
+                        tracing::warn!(
+                            job = self.context.spec.name,
+                            "the last window was not committed before the assignment changed, it is read again"
+                        );
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
     /// The assignment changes: what is read is committed by a deadline, or given up.
     fn revoked(mut self, deadline: Duration) -> Result<RunEnd, RunError> {
         self.context.progress.metrics.rebalance("revoked");
-        let clock = self.context.spec.clock.clone();
-        let due = clock.now() + deadline;
         failpoint!("run.in_revoke");
-        self.cut(Cause::Revoke)?;
-        self.queue = None;
-        let left = due.saturating_sub(clock.now());
-        let done = self.context.runtime.block_on(async { tokio::time::timeout(left, &mut self.pipeline).await });
-        let result = match done {
-            Ok(result) => result.map_err(|e| RunError::bug(format!("the pipeline panicked: {e}"))).and_then(|r| r),
-            Err(_) => {
-                self.pipeline.abort();
-                tracing::warn!(
-                    job = self.context.spec.name,
-                    "the last window was not committed before the assignment changed, it is read again"
-                );
-                Ok(())
-            }
-        };
+        let result = self.leave(Leave::Revoked, Cause::Revoke, deadline);
         let landed = self.context.progress.snapshot().positions;
         self.source.landed(&landed);
         self.source.end_run();
@@ -476,12 +474,12 @@ impl<'a> Reading<'a> {
     }
 
     /// The assignment is gone.
-    fn lost(self) -> RunEnd {
+    fn lost(mut self) -> Result<RunEnd, RunError> {
         self.context.progress.metrics.rebalance("lost");
-        self.pipeline.abort();
+        self.leave(Leave::Lost, Cause::Revoke, Duration::ZERO)?;
         self.source.end_run();
         tracing::warn!(job = self.context.spec.name, "assignment lost, its open window is given up");
-        RunEnd::Again
+        Ok(RunEnd::Again)
     }
 
     fn why_pipeline_ended(&mut self) -> RunError {

@@ -33,6 +33,12 @@ pub trait Sink: Send {
     /// `None` moves positions without rows: an anchor, an empty window, a person's reset.
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError>;
 
+    /// Whether a commit that moves positions without rows costs next to nothing. If not, the positions of windows without
+    /// rows wait for the next window with rows, for a minute at most.
+    fn commits_are_cheap(&self) -> bool {
+        false
+    }
+
     /// A name for this very target that another target never has (a UUID made with it), known once `recover`
     /// returned. `None`: the target has none.
     fn identity(&self) -> Option<String> {

@@ -15,6 +15,11 @@ pub trait Source: Send {
     /// Also serves whatever keeps the membership alive.
     fn assignment(&mut self, timeout: Duration) -> Result<Option<Vec<Partition>>, SourceError>;
 
+    /// Why there is no assignment yet, where the source knows: for people.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
+
     /// Where to start partitions that no position is known of. `first`: the job never anchored anything; then the job's
     /// `start` decides, and the answer holds *every* partition there is now, so that it decides for those of other
     /// daemons too. Else they appeared later, and begin at their low end.

@@ -74,7 +74,7 @@ fn plan_here(query: &str, input: SchemaRef, limits: SqlLimits) -> Result<Operato
     let state = at_time(&state, limits.clock.wall_ms());
     let physical = self::physical(&state, &logical).map_err(fail)?;
     let conform = Conform::new(&physical.schema())?;
-    Ok(Operator::Window(Arc::new(SqlWindow::new(state, logical, scans(&physical), input, conform, limits))))
+    Ok(Operator::Window(Arc::new(SqlWindow::new(query, state, logical, scans(&physical), input, conform, limits))))
 }
 
 fn columns_here(query: &str, input: &SchemaRef) -> Result<Vec<String>, SqlError> {

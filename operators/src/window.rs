@@ -34,6 +34,7 @@ const HOLD_SHARE: usize = 4;
 /// query reads them more than once); what holds rows does so in the memory pool and spills. Each window that has rows
 /// takes one blocking thread of the runtime from its first row to its end.
 pub struct SqlWindow {
+    text: String,
     query: Arc<Query>,
     shared: Arc<Shared>,
 }
@@ -47,6 +48,7 @@ struct Shared {
 
 impl SqlWindow {
     pub(crate) fn new(
+        text: &str,
         state: SessionState,
         logical: LogicalPlan,
         scans: usize,
@@ -64,7 +66,11 @@ impl SqlWindow {
             output_rows_max: limits.output_rows_max,
             hold_bytes_max: bytes.map_or(usize::MAX, |bytes| bytes / HOLD_SHARE),
         };
-        Self { query: Arc::new(query), shared: Arc::new(Shared { limits, pool, env: OnceLock::new() }) }
+        Self {
+            text: text.to_owned(),
+            query: Arc::new(query),
+            shared: Arc::new(Shared { limits, pool, env: OnceLock::new() }),
+        }
     }
 
     /// True when rows go into the query as they come, false when the window is held first.
@@ -96,6 +102,10 @@ impl Shared {
 impl WindowOperator for SqlWindow {
     fn schema(&self) -> SchemaRef {
         Arc::clone(self.query.conform.schema())
+    }
+
+    fn describe(&self) -> String {
+        self.text.clone()
     }
 
     fn open(&self) -> Box<dyn OpenWindow> {

@@ -195,18 +195,25 @@ pub(super) async fn newest_checkpoint(store: &dyn Store, job: &str) -> Result<Op
 
 /// The newest record's number, from `floor` on.
 async fn newest_number(store: &dyn Store, job: &str, floor: u64) -> Result<Option<u64>, SinkError> {
+    let found = numbers(store, job, floor).await?;
+    log::newest(floor, found)
+        .map_err(|gap| missing(&format!("{}/{}/{}", store.place(), layout::log_folder(job), log::file_name(gap))))
+}
+
+/// The numbers of all records from `floor` on, in order. One that is missing is missing.
+pub(super) async fn numbers(store: &dyn Store, job: &str, floor: u64) -> Result<Vec<u64>, SinkError> {
     let folder = layout::log_folder(job);
     let after = log::file_name(floor - 1);
-    let mut gap = 0;
+    let mut found = Vec::new();
     // A listing that runs beside a writer may show a newer record and not the one before it: look again.
     for _ in 0..3 {
         let entries = store.list(&folder, Some(&after), usize::MAX).await.map_err(sink_error)?;
-        match log::newest(floor, entries.iter().filter_map(|e| log::number(&e.name))) {
-            Ok(n) => return Ok(n),
-            Err(n) => gap = n,
+        found = entries.iter().filter_map(|e| log::number(&e.name)).collect();
+        if log::newest(floor, found.iter().copied()).is_ok() {
+            break;
         }
     }
-    Err(missing(&format!("{}/{folder}/{}", store.place(), log::file_name(gap))))
+    Ok(found)
 }
 
 pub(super) async fn read_record(store: &dyn Store, job: &str, n: u64) -> Result<Option<Record>, SinkError> {
@@ -227,9 +234,9 @@ fn missing(place: &str) -> SinkError {
     SinkError::person(format!("{place} is missing: without it the log cannot be trusted; restore it from a backup"))
 }
 
-/// True when the store knows that nothing happened.
+/// True when the store knows that nothing happened: what was staged may be deleted.
 pub(super) fn definite(error: &SinkError) -> bool {
-    error.reaction != tidemill_engine::sink::Reaction::Unknown
+    tidemill_engine::protocol::Answer::of_error(error.reaction).frees_staged()
 }
 
 /// What a store's error means to the run.

@@ -6,6 +6,7 @@
 
 pub mod data;
 mod encode;
+mod history;
 mod journal;
 pub mod layout;
 mod local;
@@ -29,6 +30,7 @@ use tidemill_engine::sink::{Commit, Delivery, Reaction, Receipt, Sink, SinkError
 use uuid::Uuid;
 
 pub use self::encode::FileFormat;
+pub use self::history::history;
 pub use self::local::LocalStore;
 pub use self::objects::ObjectStoreFiles;
 pub use self::parquet::{Compression, ParquetOptions};
@@ -374,14 +376,17 @@ impl Log {
     }
 }
 
-/// Reads a job's log without changing anything.
+/// Reads a job's log without changing anything: all records from the floor on, also behind one that is missing (see
+/// [`Log::verify`]).
 pub async fn read_log(store: &dyn Store, job: &str) -> Result<Log, SinkError> {
     layout::check_name("job", job)?;
     let checkpoint = journal::newest_checkpoint(store, job).await?;
     let floor = checkpoint.as_ref().map_or(1, |c| c.floor);
-    let mut records = Vec::new();
-    while let Some(record) = journal::read_record(store, job, floor + records.len() as u64).await? {
-        records.push(record);
+    let numbers = journal::numbers(store, job, floor).await?;
+    let mut records = Vec::with_capacity(numbers.len());
+    for n in numbers {
+        // One that is gone again was below a floor that is newer than the one we know.
+        records.extend(journal::read_record(store, job, n).await?);
     }
     Ok(Log { checkpoint, records })
 }

@@ -10,6 +10,7 @@
 //! only then is the rebalance answered. Every run assigns all of its partitions anew at the sink's positions, on a new
 //! queue: nothing fetched before can come after, whatever the client thought its position was.
 
+mod absent;
 mod connection;
 mod context;
 mod errors;

@@ -13,6 +13,7 @@ use tidemill_engine::intake::Intake;
 use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::source::{Source, SourceError, SourceEvent};
 
+use super::absent;
 use super::context::Context;
 use super::errors::{self, Reaction};
 use super::ffi::{KafkaConsumer, OffsetSpec};
@@ -30,6 +31,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the assign that follows a revocation is awaited before the run goes on with what is left.
 const SETTLE_WITHIN: Duration = Duration::from_secs(3);
+/// After so long without an assignment it is looked whether the topics exist at all.
+const LOOK_FOR_TOPICS_AFTER: Duration = Duration::from_secs(3);
+/// How often.
+const LOOK_FOR_TOPICS_EVERY: Duration = Duration::from_secs(5);
+/// How long a bounded source waits for topics to be made.
+const ABSENT_FOR: Duration = Duration::from_secs(10);
+/// How long the brokers may take to list their topics.
+const LIST_WITHIN: Duration = Duration::from_secs(5);
 /// How long leaving may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -57,6 +66,11 @@ pub struct KafkaSource {
     lost: bool,
     revoked_at: Option<Duration>,
     warned: bool,
+    /// When the source was made.
+    made_at: Duration,
+    /// When it was looked for the topics, and which do not exist.
+    looked_at: Option<Duration>,
+    absent: Vec<String>,
     /// Ends of a bounded source, resolved once for each partition.
     stops: BTreeMap<Partition, i64>,
     /// Ends of the logs at `begin`.
@@ -80,6 +94,7 @@ impl KafkaSource {
         let consumer: KafkaConsumer = config.create_with_context(context).map_err(fault)?;
         let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(fault)?;
+        let made_at = clock.now();
         Ok(Self {
             reader: None,
             consumer: Some(Arc::new(consumer)),
@@ -92,6 +107,9 @@ impl KafkaSource {
             lost: false,
             revoked_at: None,
             warned: false,
+            made_at,
+            looked_at: None,
+            absent: Vec::new(),
             stops: BTreeMap::new(),
             ends: BTreeMap::new(),
             landed: Positions::default(),
@@ -193,6 +211,37 @@ impl KafkaSource {
         };
         answered.map_err(|e| SourceError::retry(format!("cannot answer the group's rebalance: {e}")))?;
         Ok(true)
+    }
+
+    /// Whether all topics exist, as far as the brokers can be asked. A bounded source does not wait for them for ever:
+    /// it would never end, or end without them.
+    fn topics_exist(&mut self) -> Result<bool, SourceError> {
+        let now = self.clock.now();
+        if self.looked_at.is_none_or(|at| now.saturating_sub(at) >= LOOK_FOR_TOPICS_EVERY) {
+            let consumer = self.consumer()?;
+            // Brokers that do not answer prove nothing.
+            let Ok(metadata) = consumer.fetch_metadata(None, LIST_WITHIN) else { return Ok(false) };
+            self.looked_at = Some(now);
+            let existing = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name);
+            let absent = absent::absent(&self.options.topics, existing);
+            if absent != self.absent && !absent.is_empty() {
+                let what = absent::describe(&absent);
+                tracing::warn!(job = self.options.job, "{what} (or may not be seen by this user); waiting for it");
+            }
+            self.absent = absent;
+        }
+        if self.absent.is_empty() {
+            return Ok(true);
+        }
+        if self.options.until.is_some() && now.saturating_sub(self.made_at) >= ABSENT_FOR {
+            return Err(SourceError::person(format!(
+                "{} (or this user may not describe it), and job {} is to end at its end (`until`): make it, or correct \
+                 `topics`",
+                absent::describe(&self.absent),
+                self.options.job
+            )));
+        }
+        Ok(false)
     }
 
     /// What the group wants of the present run.
@@ -332,13 +381,22 @@ impl Source for KafkaSource {
             let settling = self.membership.is_settling()
                 && self.revoked_at.is_some_and(|at| now.saturating_sub(at) < SETTLE_WITHIN);
             if !settling && let Some(share) = self.membership.share() {
-                return Ok(Some(share.into_iter().collect()));
+                if self.options.until.is_none() || self.topics_exist()? {
+                    self.absent.clear();
+                    return Ok(Some(share.into_iter().collect()));
+                }
+            } else if now.saturating_sub(self.made_at) >= LOOK_FOR_TOPICS_AFTER {
+                self.topics_exist()?;
             }
             if now >= give_up {
                 return Ok(None);
             }
             wait = LOOK_EVERY.min(give_up - now);
         }
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        (!self.absent.is_empty()).then(|| absent::describe(&self.absent))
     }
 
     fn start_positions(&mut self, partitions: &[Partition], first: bool) -> Result<Positions, SourceError> {

@@ -24,12 +24,13 @@ pub(super) fn job(shared: &Shared, job: &RunningJob) -> Value {
         .iter()
         .map(|(p, at)| {
             let end = s.ends.get(p);
+            let passed = s.passed.offset(p).unwrap_or(at.offset);
             json!({
                 "topic": &*p.topic,
                 "partition": p.index,
                 "position": at.offset,
                 "end": end,
-                "lag": end.map(|end| (end - at.offset).max(0)),
+                "lag": end.map(|end| (end - passed).max(0)),
             })
         })
         .collect();

@@ -6,6 +6,7 @@ pub mod delta;
 pub mod format;
 #[cfg(feature = "iceberg")]
 pub mod iceberg;
+pub mod history;
 pub mod sink;
 pub mod source;
 pub mod sql;

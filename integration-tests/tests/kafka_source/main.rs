@@ -325,6 +325,48 @@ fn topics_of_a_pattern_and_new_partitions_are_picked_up() {
     assert_complete(&table, &topic(1), 2, 500);
 }
 
+#[test]
+fn a_bounded_read_of_a_topic_that_does_not_exist_fails_and_names_it() {
+    let (exists, missing) = (unique("exists"), unique("misspelt"));
+    create(&exists, 1, &[]);
+    // Alone there would never be an assignment; beside another topic the job would end without it.
+    for topics in [vec![missing.as_str()], vec![exists.as_str(), missing.as_str()], vec!["^no-such-topic-[0-9]+$"]] {
+        let mut options = options(&unique("absent"), &topics);
+        options.until = Some(Until::End);
+        let began = Instant::now();
+        let mut source = KafkaSource::new(options, Clock::system()).unwrap();
+        let error = loop {
+            assert!(began.elapsed() < Duration::from_secs(40), "{topics:?}: it waits for ever");
+            match source.assignment(Duration::from_millis(100)) {
+                Ok(None) => {}
+                Ok(Some(assigned)) => panic!("{topics:?}: assigned {assigned:?}"),
+                Err(error) => break error,
+            }
+        };
+        let wanted = *topics.last().unwrap();
+        assert!(!error.retry && error.message.contains(&format!("`{wanted}`")), "{error}");
+        assert!(!error.message.contains(&exists), "{error}");
+        eprintln!("after {:?}: {error}", began.elapsed());
+        source.close();
+    }
+}
+
+#[test]
+fn an_unbounded_read_waits_for_its_topic_and_says_so() {
+    let topic = unique("later");
+    let mut source = KafkaSource::new(options(&topic, &[&topic]), Clock::system()).unwrap();
+    let give_up = Instant::now() + Duration::from_secs(40);
+    while source.waits_for().is_none() {
+        assert!(Instant::now() < give_up, "it does not say what it waits for");
+        assert_eq!(source.assignment(Duration::from_millis(100)).unwrap(), None);
+    }
+    assert_eq!(source.waits_for().unwrap(), format!("topic `{topic}` does not exist"));
+    create(&topic, 1, &[]);
+    assert_eq!(assigned(&mut source), [Partition::new(topic.as_str(), 0)]);
+    assert_eq!(source.waits_for(), None);
+    source.close();
+}
+
 fn assigned(source: &mut KafkaSource) -> Vec<Partition> {
     let give_up = Instant::now() + Duration::from_secs(30);
     loop {

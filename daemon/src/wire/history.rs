@@ -1,0 +1,45 @@
+//! What a sink remembers of its commits.
+
+use tidemill_config as config;
+use tidemill_connectors::files;
+use tidemill_engine::clock::Clock;
+use tidemill_engine::dead_letter;
+use tidemill_engine::history::History;
+use tidemill_engine::sink::SinkError;
+
+use super::sink::{self, Role};
+use crate::plan::PlannedJob;
+
+/// What there is to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    /// Commits with offset ranges.
+    Commits(History),
+    /// Offsets prove nothing here, and why.
+    NotProvable(&'static str),
+}
+
+/// Asks a sink of `job` for its commits, without changing anything. Called within a runtime.
+///
+/// # Errors
+/// When it cannot be read, or is broken in a way that offsets do not show.
+pub async fn of(settings: &config::Sink, job: &PlannedJob, role: Role) -> Result<Remembered, SinkError> {
+    let schema = match role {
+        Role::Main => job.schema.clone(),
+        Role::DeadLetter => dead_letter::schema(),
+    };
+    // One line for each kind of sink.
+    match settings {
+        config::Sink::Parquet(_) | config::Sink::Ndjson(_) => {
+            let clock = Clock::system();
+            match sink::files(settings, &job.storages, &job.name, "verify", &schema, 1 << 20, &clock)? {
+                Some(options) => files::history(&*options.store, &job.name).await.map(Remembered::Commits),
+                None => Err(SinkError::bug("a files sink without a place")),
+            }
+        }
+        config::Sink::Stdout(_) => {
+            Ok(Remembered::NotProvable("standard output remembers nothing, it is at least once"))
+        }
+        config::Sink::Blackhole(_) => Ok(Remembered::NotProvable("a black hole keeps nothing")),
+    }
+}
