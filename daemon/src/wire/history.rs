@@ -37,6 +37,22 @@ pub async fn of(settings: &config::Sink, job: &PlannedJob, role: Role) -> Result
                 None => Err(SinkError::bug("a files sink without a place")),
             }
         }
+        #[cfg(feature = "delta")]
+        config::Sink::Delta(delta) => {
+            let place = super::delta::place(delta, &job.storages)?;
+            tidemill_delta::history(&place, &job.name).await.map(Remembered::Commits)
+        }
+        #[cfg(not(feature = "delta"))]
+        config::Sink::Delta(_) => Err(SinkError::person(sink::left_out("delta"))),
+        #[cfg(feature = "iceberg")]
+        config::Sink::Iceberg(iceberg) => {
+            let clock = Clock::system();
+            let options =
+                super::iceberg::options(iceberg, &job.storages, &job.name, "verify", &schema, 1 << 20, &clock);
+            tidemill_iceberg::history(&options).await.map(Remembered::Commits)
+        }
+        #[cfg(not(feature = "iceberg"))]
+        config::Sink::Iceberg(_) => Err(SinkError::person(sink::left_out("iceberg"))),
         config::Sink::Stdout(_) => {
             Ok(Remembered::NotProvable("standard output remembers nothing, it is at least once"))
         }
