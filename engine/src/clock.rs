@@ -1,7 +1,10 @@
 //! The one clock: everything that asks for the time asks here, so that tests can hold it.
+//!
+//! In a debug build `TIDEMILL_CLOCK_OFFSET_FILE` names a file with a number of milliseconds that is added to the machine's
+//! wall clock at each look, so that a test can make a daemon's clock jump. A release build has no such thing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A monotonic and a wall clock. [`Clock::system`] is real; [`Clock::held`] moves only by [`Clock::advance`].
@@ -43,7 +46,8 @@ impl Clock {
         match &*self.0 {
             Inner::System { .. } => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+                .saturating_add(jump_ms()),
             Inner::Held { wall_ms, .. } => wall_ms.load(Ordering::Acquire),
         }
     }
@@ -61,4 +65,14 @@ impl Clock {
             }
         }
     }
+}
+
+/// How far a test has moved this process's wall clock; 0 outside of tests.
+fn jump_ms() -> i64 {
+    static FILE: OnceLock<Option<std::ffi::OsString>> = OnceLock::new();
+    if !cfg!(debug_assertions) {
+        return 0;
+    }
+    let Some(file) = FILE.get_or_init(|| std::env::var_os("TIDEMILL_CLOCK_OFFSET_FILE")) else { return 0 };
+    std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }

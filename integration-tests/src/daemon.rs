@@ -16,13 +16,14 @@ pub const BINARY_VARIABLE: &str = "TIDEMILL_TEST_BINARY";
 /// The variable that makes a debug build abort at a named step: `name` or `name:nth`.
 pub const FAILPOINT_VARIABLE: &str = "TIDEMILL_FAILPOINT";
 
-/// The built daemon: `target/<profile>/tidemill`, next to the folder of the running test.
+/// The built daemon: `target/<profile>/tidemill`, next to the running program or to the folder of the running test.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(BINARY_VARIABLE).filter(|v| !v.is_empty()) {
         return Ok(PathBuf::from(path));
     }
     let test = std::env::current_exe()?;
-    let path = test.ancestors().nth(2).context("the test binary has no profile folder")?.join("tidemill");
+    let folder = test.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    let path = folder.context("the program is in no folder")?.join("tidemill");
     if !path.is_file() {
         bail!(
             "{} does not exist: run `cargo build -p tidemill` first (`cargo test --workspace` builds it by itself), \

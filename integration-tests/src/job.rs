@@ -33,6 +33,10 @@ pub struct Job {
     pub memory: String,
     /// A query over `input`.
     pub sql: Option<String>,
+    /// `session.timeout.ms` of the consumers: how long a dead member holds its partitions.
+    pub session_timeout_ms: u64,
+    /// More properties of the consumer.
+    pub properties: Vec<(String, String)>,
     /// More lines for `[job.clicks.source]`.
     pub source: String,
     /// More lines for `[job.clicks.sink]`.
@@ -59,6 +63,8 @@ impl Job {
             max_rows: 500_000,
             memory: "256MiB".to_owned(),
             sql: None,
+            session_timeout_ms: SESSION_TIMEOUT_MS,
+            properties: Vec::new(),
             source: String::new(),
             sink: String::new(),
             other_sink: None,
@@ -93,11 +99,14 @@ impl Job {
         let _ = write!(
             text,
             "[job.clicks.source]\ntype = \"kafka\"\nbrokers = \"{}\"\ntopics = [{}]\nconsumer_group = \"tidemill-{}\"\n\
-             start = \"earliest\"\n{}properties = {{ \"session.timeout.ms\" = \"{SESSION_TIMEOUT_MS}\" }}\n{}\n\n",
+             start = \"earliest\"\n{}properties = {{ \"session.timeout.ms\" = \"{}\", \"heartbeat.interval.ms\" = \"{}\"{} }}\n{}\n\n",
             self.brokers,
             topics.join(", "),
             self.topics[0],
             if self.until_end { "until = \"end\"\n" } else { "" },
+            self.session_timeout_ms,
+            (self.session_timeout_ms / 5).min(3_000),
+            self.properties.iter().map(|(key, value)| format!(", \"{key}\" = \"{value}\"")).collect::<String>(),
             self.source,
         );
         let _ = write!(

@@ -221,7 +221,8 @@ impl FilesSink {
         ranges: &OffsetRanges,
     ) -> Result<Decided, SinkError> {
         for _ in 0..MAX_CLASHES {
-            if !ranges.continue_from(&head.positions) {
+            // Without the compare (debug builds, by request) the fault tests must find doubled records.
+            if !failpoint::compare_is_off() && !ranges.continue_from(&head.positions) {
                 // What we know may be old: the answer has to be the truth.
                 match self.journal.read(head.n + 1).await? {
                     Some(newer) => head = self.pass(newer, window.token).await?,

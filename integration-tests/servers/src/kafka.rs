@@ -34,6 +34,7 @@ struct Own {
     process: Option<Guarded>,
     folder: PathBuf,
     classpath: String,
+    behind: Vec<u16>,
     // Removes the folder on drop; a static is never dropped, then the watchdog does it.
     _scratch: tempfile::TempDir,
 }
@@ -58,15 +59,24 @@ impl Kafka {
 
     /// Starts a broker of one's own, to be stopped and killed at will. About five seconds.
     pub fn start() -> Result<Kafka> {
+        Self::start_behind(&[])
+    }
+
+    /// As [`start`](Self::start), with one more listener for each of `proxies`: ports on loopback at which somebody
+    /// else listens and forwards to [`behind`](Self::behind). A client that begins at such a port is sent to no other
+    /// one, so whatever it says to the broker goes through that proxy.
+    pub fn start_behind(proxies: &[u16]) -> Result<Kafka> {
         let classpath = format!("{}/*", jars::kafka()?.display());
         let scratch = tempfile::Builder::new().prefix("tidemill-kafka-").tempdir()?;
         let folder = scratch.path().to_owned();
         let (port, controller) = (free_port()?, free_port()?);
-        write_settings(&folder, port, controller)?;
+        let behind = proxies.iter().map(|_| free_port()).collect::<Result<Vec<u16>>>()?;
+        let pairs: Vec<(u16, u16)> = behind.iter().copied().zip(proxies.iter().copied()).collect();
+        write_settings(&folder, port, controller, &pairs)?;
         format_storage(&folder, &classpath)?;
         let mut kafka = Kafka {
             brokers: format!("127.0.0.1:{port}"),
-            own: Some(Own { process: None, folder, classpath, _scratch: scratch }),
+            own: Some(Own { process: None, folder, classpath, behind, _scratch: scratch }),
         };
         kafka.restart()?;
         Ok(kafka)
@@ -76,6 +86,12 @@ impl Kafka {
     #[must_use]
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// The ports that the proxies of [`start_behind`](Self::start_behind) forward to, in their order.
+    #[must_use]
+    pub fn behind(&self) -> &[u16] {
+        self.own.as_ref().map_or(&[], |own| &own.behind)
     }
 
     /// A client configuration with only `bootstrap.servers` set.
@@ -133,7 +149,8 @@ impl Kafka {
         self.own.as_mut().and_then(|own| own.process.take()).context("the broker does not run")
     }
 
-    fn wait_ready(&mut self) -> Result<()> {
+    /// Waits until the broker answers and is in its own metadata: for a moment after a start, or a thaw, it is not.
+    pub fn wait_ready(&mut self) -> Result<()> {
         let begun = Instant::now();
         let client: BaseConsumer = self.client().create()?;
         loop {
@@ -257,17 +274,23 @@ fn log_setting(folder: &Path) -> String {
     format!("-Dlog4j2.configurationFile=file:{}", folder.join("log4j2.properties").display())
 }
 
-/// Settings for one quick, small, lonely broker.
-fn write_settings(folder: &Path, port: u16, controller: u16) -> Result<()> {
+/// Settings for one quick, small, lonely broker. `behind`: ports to listen at, and to tell of instead of them.
+fn write_settings(folder: &Path, port: u16, controller: u16, behind: &[(u16, u16)]) -> Result<()> {
+    let (mut listeners, mut advertised, mut protocols) = (String::new(), String::new(), String::new());
+    for (i, (own, told)) in behind.iter().enumerate() {
+        listeners += &format!(",LINK{i}://127.0.0.1:{own}");
+        advertised += &format!(",LINK{i}://127.0.0.1:{told}");
+        protocols += &format!(",LINK{i}:PLAINTEXT");
+    }
     let logs = folder.join("data");
     let settings = format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
          controller.quorum.voters=1@127.0.0.1:{controller}\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}\n\
          controller.listener.names=CONTROLLER\n\
-         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}\n\
          inter.broker.listener.name=PLAINTEXT\n\
          log.dirs={logs}\n\
          auto.create.topics.enable=false\n\
