@@ -6,5 +6,6 @@
 
 pub mod jars;
 pub mod kafka;
+pub mod postgres;
 pub mod process;
 pub mod s3;
