@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tidemill_config as config;
-use tidemill_connectors::files::{FilesOptions, FilesSink, read_log};
+use tidemill_connectors::files::read_log;
 use tidemill_connectors::kafka::{KafkaOptions, KafkaSource, Start};
 use tidemill_connectors::kept::KeptPositions;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRange, OffsetRanges, Partition, Position, Positions};
-use tidemill_engine::sink::{Commit, Sink};
+use tidemill_engine::sink::Commit;
 use tidemill_engine::source::Source;
 
 use crate::cli::{FAILED, FAULTY, OK, print_faults, say};
@@ -87,7 +87,11 @@ pub fn run(request: &Request) -> anyhow::Result<u8> {
 
 /// What the sink holds, without touching it.
 async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
-    match files(job, "positions")? {
+    if let config::Sink::Postgres(postgres) = &job.settings.sink {
+        return Ok(wire::postgres::positions(postgres, &job.name, &job.schema).await?);
+    }
+    let (sink, clock) = (&job.settings.sink, Clock::system());
+    match wire::sink::files(sink, &job.storages, &job.name, "positions", &job.schema, 1 << 20, &clock)? {
         Some(options) => Ok(read_log(&*options.store, &job.name).await?.positions()),
         None => {
             let path = state_dir.join("jobs").join(&job.name).join("sink-positions.json");
@@ -96,19 +100,16 @@ async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
     }
 }
 
-fn files(job: &PlannedJob, instance: &str) -> anyhow::Result<Option<FilesOptions>> {
-    let clock = Clock::system();
-    Ok(wire::sink::files(&job.settings.sink, &job.storages, &job.name, instance, &job.schema, 1 << 20, &clock)?)
-}
-
 async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyhow::Result<u8> {
-    let mut sink: Box<dyn Sink> = match files(job, &format!("positions-{}", state.instance()))? {
-        Some(options) => Box::new(FilesSink::new(options)?),
-        None => bail!(
+    let (settings, instance) = (&job.settings.sink, format!("positions-{}", state.instance()));
+    let clock = Clock::system();
+    let sink = wire::sink::holding(settings, &job.storages, &job.name, &instance, &job.schema, 1 << 20, &clock)?;
+    let Some(mut sink) = sink else {
+        bail!(
             "the sink of job `{}` keeps positions in state_dir only: delete {} to begin anew",
             job.name,
             "its positions file"
-        ),
+        );
     };
     let partitions: Vec<Partition> = ranges.iter().map(|(p, _)| p.clone()).collect();
     sink.recover(&partitions).await?;

@@ -4,6 +4,7 @@
 mod columns;
 mod kafka;
 mod paths;
+mod postgres;
 mod storage;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::forms::size;
 use crate::text::Text;
+use crate::types::Postgres;
 
 /// Where rows, or refused records, go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +15,8 @@ pub enum Sink {
     Parquet(Parquet),
     /// A folder of files with one JSON object a line. Exactly-once.
     Ndjson(Ndjson),
+    /// A table in PostgreSQL. Exactly-once.
+    Postgres(Postgres),
     /// One JSON object a line on standard output. At-least-once.
     Stdout(Stdout),
     /// Counts rows and forgets them: for measuring. At-least-once.
@@ -27,6 +30,7 @@ impl Sink {
         match self {
             Self::Parquet(_) => "parquet",
             Self::Ndjson(_) => "ndjson",
+            Self::Postgres(_) => "postgres",
             Self::Stdout(_) => "stdout",
             Self::Blackhole(_) => "blackhole",
         }
@@ -38,7 +42,7 @@ impl Sink {
         match self {
             Self::Parquet(sink) => Some(&sink.path),
             Self::Ndjson(sink) => Some(&sink.path),
-            Self::Stdout(_) | Self::Blackhole(_) => None,
+            _ => None,
         }
     }
 
@@ -48,7 +52,7 @@ impl Sink {
         match self {
             Self::Parquet(sink) => sink.storage.as_ref(),
             Self::Ndjson(sink) => sink.storage.as_ref(),
-            Self::Stdout(_) | Self::Blackhole(_) => None,
+            _ => None,
         }
     }
 
@@ -58,14 +62,14 @@ impl Sink {
         match self {
             Self::Parquet(sink) => &sink.partition_by,
             Self::Ndjson(sink) => &sink.partition_by,
-            Self::Stdout(_) | Self::Blackhole(_) => &[],
+            _ => &[],
         }
     }
 
     /// Whether it holds positions: without them a job is at-least-once.
     #[must_use]
     pub fn holds_positions(&self) -> bool {
-        self.path().is_some()
+        !matches!(self, Self::Stdout(_) | Self::Blackhole(_))
     }
 }
 

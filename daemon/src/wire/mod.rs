@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod format;
+pub mod postgres;
 pub mod sink;
 pub mod source;
 pub mod sql;

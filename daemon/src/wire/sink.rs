@@ -59,20 +59,38 @@ pub struct Order {
 #[must_use]
 pub fn factory(order: Order) -> MakeSink {
     Box::new(move || {
-        let (settings, job) = (&order.settings, &order.job);
-        let files =
-            files(settings, &order.storages, job, order.state.instance(), &order.schema, order.memory, &order.clock)?;
-        match files {
-            Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
-            None => {
-                let positions = KeptPositions::in_file(order.state.positions_file(job, order.role.as_str()));
-                Ok(match settings {
-                    config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
-                    _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
-                })
-            }
+        let Order { settings, storages, job, schema, memory, state, clock, role } = &order;
+        if let Some(sink) = holding(settings, storages, job, state.instance(), schema, *memory, clock)? {
+            return Ok(sink);
         }
+        let positions = KeptPositions::in_file(state.positions_file(job, role.as_str()));
+        Ok(match settings {
+            config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
+            _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
+        })
     })
+}
+
+/// A sink that holds its positions itself; `None` for the others. Called within a runtime.
+///
+/// # Errors
+/// When its settings are wrong, or its place cannot be opened.
+pub fn holding(
+    settings: &config::Sink,
+    storages: &Storages,
+    job: &str,
+    instance: &str,
+    schema: &SchemaRef,
+    memory: usize,
+    clock: &Clock,
+) -> Result<Option<Box<dyn Sink>>, SinkError> {
+    match settings {
+        config::Sink::Postgres(postgres) => super::postgres::open(postgres, job, instance, schema).map(Some),
+        _ => Ok(match files(settings, storages, job, instance, schema, memory, clock)? {
+            Some(options) => Some(Box::new(FilesSink::new(options)?)),
+            None => None,
+        }),
+    }
 }
 
 /// Checks settings against the schema of the rows without touching anything.
@@ -80,6 +98,9 @@ pub fn factory(order: Order) -> MakeSink {
 /// # Errors
 /// What is wrong.
 pub fn check(settings: &config::Sink, storages: &Storages, job: &str, schema: &SchemaRef) -> Result<(), String> {
+    if let config::Sink::Postgres(postgres) = settings {
+        return super::postgres::check(postgres, job, schema);
+    }
     let Some(uri) = settings.path() else { return Ok(()) };
     storage::check(uri, storages.get(settings.storage())).map_err(|e| e.to_string())?;
     let nowhere = Arc::new(LocalStore::new("."));
@@ -137,7 +158,7 @@ fn files_in(
             options.file_size = ndjson.file_size;
             options.format = FileFormat::Ndjson;
         }
-        config::Sink::Stdout(_) | config::Sink::Blackhole(_) => return None,
+        _ => return None,
     }
     Some(options)
 }
