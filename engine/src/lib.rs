@@ -18,6 +18,7 @@ pub mod failpoint;
 pub mod format;
 pub mod history;
 pub mod intake;
+mod isolate;
 pub mod job;
 pub mod mark;
 pub mod metrics;

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::dead_letter;
 use crate::decode::{DecodeStage, DecodedChunk};
 use crate::failpoint;
-use crate::format::Reject;
+use crate::format::{Reject, Stage};
 use crate::intake::ClosedWindow;
 use crate::job::OnError;
 use crate::operator::{OpenWindow, WindowOperator};
@@ -26,7 +26,7 @@ use crate::partition::{OffsetRange, OffsetRanges, Partition, Positions};
 use crate::progress::{LandedWindow, Progress};
 use crate::rate::RateLimit;
 use crate::run::RunError;
-use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staging};
+use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staged, Staging};
 use crate::window::Cause;
 
 /// What the intake sends.
@@ -36,6 +36,7 @@ pub(crate) enum Item {
 }
 
 /// The in-band mark of a window's end.
+#[derive(Clone)]
 pub(crate) struct Cut {
     pub cause: Cause,
     pub at: Duration,
@@ -80,6 +81,8 @@ pub(crate) struct PipelineParts {
     /// Windows of this run that landed.
     pub done: Arc<AtomicU64>,
     pub clock: Clock,
+    /// The sink refused rows: every chunk is a window, and the culprit is looked for.
+    pub careful: bool,
 }
 
 /// What a sealed window's commit came to.
@@ -95,35 +98,36 @@ enum Pending {
     Cut(Cut),
 }
 
-struct Pipeline {
-    parts: PipelineShared,
+pub(crate) struct Pipeline {
+    pub(crate) parts: PipelineShared,
     /// Where rows of the open window go, and whether any went.
-    staging: Option<Box<dyn Staging>>,
-    rows: u64,
-    dead_staging: Option<Box<dyn Staging>>,
-    dead_rows: u64,
+    pub(crate) staging: Option<Box<dyn Staging>>,
+    pub(crate) rows: u64,
+    pub(crate) dead_staging: Option<Box<dyn Staging>>,
+    pub(crate) dead_rows: u64,
     /// Rejects below these positions are in the dead letters already.
-    dead_floor: Option<Positions>,
-    windows: Option<Vec<Box<dyn OpenWindow>>>,
-    sinks: Option<(HeldSink, Option<HeldSink>)>,
+    pub(crate) dead_floor: Option<Positions>,
+    pub(crate) windows: Option<Vec<Box<dyn OpenWindow>>>,
+    pub(crate) sinks: Option<(HeldSink, Option<HeldSink>)>,
     committing: Option<JoinHandle<Result<Done, RunError>>>,
 }
 
-struct PipelineShared {
-    partitions: Arc<[Partition]>,
-    stage: Arc<DecodeStage>,
-    windows: Vec<Arc<dyn WindowOperator>>,
-    on_error: OnError,
-    rejects_per_minute: Arc<Mutex<RateLimit>>,
-    former: Arc<Mutex<Vec<Chunk>>>,
-    progress: Arc<Progress>,
-    done: Arc<AtomicU64>,
-    clock: Clock,
+pub(crate) struct PipelineShared {
+    pub(crate) partitions: Arc<[Partition]>,
+    pub(crate) stage: Arc<DecodeStage>,
+    pub(crate) windows: Vec<Arc<dyn WindowOperator>>,
+    pub(crate) on_error: OnError,
+    pub(crate) rejects_per_minute: Arc<Mutex<RateLimit>>,
+    pub(crate) former: Arc<Mutex<Vec<Chunk>>>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) done: Arc<AtomicU64>,
+    pub(crate) clock: Clock,
 }
 
 /// Runs until the intake's end of the queue is dropped and everything before is committed, or something fails.
 pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -> Result<(), RunError> {
-    let depth = parts.depth;
+    let (depth, careful) = (parts.depth, parts.careful);
+    let mut held = Vec::new();
     let mut pipeline = Pipeline {
         dead_floor: parts.dead.as_ref().map(|d| d.held.clone()),
         sinks: Some((parts.sink, parts.dead)),
@@ -164,8 +168,13 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             next = ready(&mut ahead) => match next? {
                 Ready::Rows(decoded) => {
                     chunk_memory -= decoded.chunk.memory();
-                    pipeline.take(decoded).await?;
+                    if careful {
+                        held.push(decoded);
+                    } else {
+                        pipeline.take(decoded).await?;
+                    }
                 }
+                Ready::Cut(cut) if careful => pipeline.cut_carefully(std::mem::take(&mut held), cut).await?,
                 Ready::Cut(cut) => pipeline.cut(cut).await?,
             },
         }
@@ -211,27 +220,38 @@ async fn landed(committing: &mut Option<JoinHandle<Result<Done, RunError>>>) -> 
 
 impl Pipeline {
     /// Rows and rejects of one chunk, in order.
-    async fn take(&mut self, decoded: DecodedChunk) -> Result<(), RunError> {
+    async fn take(&mut self, mut decoded: DecodedChunk) -> Result<(), RunError> {
+        self.feed(&mut decoded).await?;
+        self.recycle(decoded.chunk);
+        Ok(())
+    }
+
+    /// As [`take`](Pipeline::take), and the chunk stays as it is.
+    pub(crate) async fn feed(&mut self, decoded: &mut DecodedChunk) -> Result<(), RunError> {
         let metrics = &self.parts.progress.metrics;
         metrics.decoded_rows.increment(decoded.decoded_rows as u64);
         metrics.tombstones.increment(decoded.tombstones_skipped);
         if !decoded.rejects.is_empty() {
-            self.reject(decoded.rejects).await?;
+            self.reject(std::mem::take(&mut decoded.rejects)).await?;
         }
-        {
-            let mut former = self.parts.former.lock().unwrap_or_else(PoisonError::into_inner);
-            if former.len() < 4 {
-                former.push(decoded.chunk);
-            }
-        }
-        if decoded.rows.num_rows() == 0 {
+        let empty = RecordBatch::new_empty(decoded.rows.schema());
+        let rows = std::mem::replace(&mut decoded.rows, empty);
+        if rows.num_rows() == 0 {
             return Ok(());
         }
         if self.parts.windows.is_empty() {
-            return self.write(decoded.rows).await;
+            return self.write(rows).await;
         }
         let windows = self.windows.get_or_insert_with(|| self.parts.windows.iter().map(|op| op.open()).collect());
-        windows[0].push(decoded.rows).await.map_err(RunError::operator)
+        windows[0].push(rows).await.map_err(RunError::operator)
+    }
+
+    /// The memory of a chunk that is done with serves the next.
+    pub(crate) fn recycle(&self, chunk: Chunk) {
+        let mut former = self.parts.former.lock().unwrap_or_else(PoisonError::into_inner);
+        if former.len() < 4 {
+            former.push(chunk);
+        }
     }
 
     async fn write(&mut self, rows: RecordBatch) -> Result<(), RunError> {
@@ -258,7 +278,7 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn reject(&mut self, mut rejects: Vec<Reject>) -> Result<(), RunError> {
+    pub(crate) async fn reject(&mut self, mut rejects: Vec<Reject>) -> Result<(), RunError> {
         // In the source's order, whoever refused them.
         rejects.sort_by(|a, b| (&a.record.partition, a.record.offset).cmp(&(&b.record.partition, b.record.offset)));
         let outcome = self.parts.on_error.as_str();
@@ -289,6 +309,13 @@ impl Pipeline {
         }
         tracing::debug!(count = rejects.len(), %place, error = first.error, "records refused");
         if let Some(floor) = &self.dead_floor {
+            for r in rejects.iter().filter(|r| r.stage == Stage::Sink) {
+                if floor.offset(&r.record.partition).is_some_and(|at| r.record.offset < at) {
+                    // Refused now, perhaps taken when the dead letters moved on: then it is in the source only.
+                    tracing::warn!(partition = %r.record.partition, offset = r.record.offset, error = r.error,
+                        "the sink refused a record that lies behind the dead letters' position already");
+                }
+            }
             rejects.retain(|r| floor.offset(&r.record.partition).is_none_or(|at| r.record.offset >= at));
             if !rejects.is_empty() {
                 if self.dead_staging.is_none() {
@@ -331,7 +358,7 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn finish_windows(&mut self) -> Result<(), RunError> {
+    pub(crate) async fn finish_windows(&mut self) -> Result<(), RunError> {
         let Some(windows) = self.windows.take() else { return Ok(()) };
         let mut windows = windows.into_iter().peekable();
         while let Some(window) = windows.next() {
@@ -357,7 +384,15 @@ impl Pipeline {
 
     fn settle(&mut self, done: Result<Done, RunError>) -> Result<(), RunError> {
         let done = done?;
-        let window = &done.cut.window;
+        self.publish(&done.cut, &done.receipt, &done.sink.held);
+        self.parts.done.fetch_add(1, Ordering::Release);
+        self.sinks = Some((done.sink, done.dead));
+        Ok(())
+    }
+
+    /// Tells whoever watches of a window that landed.
+    pub(crate) fn publish(&self, cut: &Cut, receipt: &Receipt, held: &Positions) {
+        let window = &cut.window;
         let newest: Vec<_> = self
             .parts
             .partitions
@@ -368,17 +403,14 @@ impl Pipeline {
             .collect();
         let span = newest.iter().map(|(_, ms)| *ms).max().map(|newest| (window.oldest_ms, newest));
         self.parts.progress.window_landed(&LandedWindow {
-            cause: done.cut.cause,
+            cause: cut.cause,
             records: window.facts.rows,
-            receipt: &done.receipt,
-            cut_at: done.cut.at,
+            receipt,
+            cut_at: cut.at,
             span_ms: span,
             newest_ms: &newest,
-            positions: &done.sink.held,
+            positions: held,
         });
-        self.parts.done.fetch_add(1, Ordering::Release);
-        self.sinks = Some((done.sink, done.dead));
-        Ok(())
     }
 }
 
@@ -391,8 +423,6 @@ impl Drop for Pipeline {
     }
 }
 
-/// Dead letters first, then the window itself: a crash in between replays the window, and its rejects lie below the
-/// dead letters' position then.
 #[allow(clippy::too_many_arguments)]
 async fn commit(
     mut sink: HeldSink,
@@ -405,28 +435,51 @@ async fn commit(
     progress: Arc<Progress>,
 ) -> Result<Done, RunError> {
     let ends = &cut.window.ends;
-    if let (Some(dead), Some(staging)) = (dead.as_mut(), dead_staging) {
-        commit_to(dead, Some(staging), &partitions, ends, &progress).await.map_err(|e| e.of("dead_letter"))?;
-        progress.metrics.dead_letters.increment(dead_rows);
-        failpoint!("run.after_dead_letter");
-    }
-    failpoint!("run.before_commit");
-    let receipt = commit_to(&mut sink, staging, &partitions, ends, &progress).await?;
-    failpoint!("run.after_commit");
+    let dead_part = (dead_staging, dead_rows);
+    let receipt = land(&mut sink, staging, dead.as_mut(), dead_part, &partitions, ends, &progress).await?;
     Ok(Done { sink, dead, cut, receipt })
 }
 
-async fn commit_to(
-    to: &mut HeldSink,
+/// Dead letters first, then the window itself: a crash in between replays the window, and its rejects lie below the
+/// dead letters' position then.
+pub(crate) async fn land(
+    sink: &mut HeldSink,
     staging: Option<Box<dyn Staging>>,
+    dead: Option<&mut HeldSink>,
+    (dead_staging, dead_rows): (Option<Box<dyn Staging>>, u64),
     partitions: &[Partition],
     ends: &[i64],
     progress: &Progress,
 ) -> Result<Receipt, RunError> {
-    let staged = match staging {
-        Some(staging) => Some(staging.seal().await?),
-        None => None,
-    };
+    // Sealed first: a row that the sink refuses becomes a dead letter too, and has to be known before those move on.
+    let staged = seal(staging).await?;
+    if let (Some(dead), Some(staging)) = (dead, dead_staging) {
+        let of_dead = |e: RunError| e.of("dead_letter");
+        let staged = seal(Some(staging)).await.map_err(of_dead)?;
+        commit_to(dead, staged, partitions, ends, progress).await.map_err(of_dead)?;
+        progress.metrics.dead_letters.increment(dead_rows);
+        failpoint!("run.after_dead_letter");
+    }
+    failpoint!("run.before_commit");
+    let receipt = commit_to(sink, staged, partitions, ends, progress).await?;
+    failpoint!("run.after_commit");
+    Ok(receipt)
+}
+
+async fn seal(staging: Option<Box<dyn Staging>>) -> Result<Option<Staged>, RunError> {
+    match staging {
+        Some(staging) => Ok(Some(staging.seal().await?)),
+        None => Ok(None),
+    }
+}
+
+async fn commit_to(
+    to: &mut HeldSink,
+    staged: Option<Staged>,
+    partitions: &[Partition],
+    ends: &[i64],
+    progress: &Progress,
+) -> Result<Receipt, RunError> {
     let ranges = to.ranges_to(partitions, ends);
     if ranges.is_empty() {
         return match staged {
@@ -443,8 +496,12 @@ async fn commit_to(
             progress.metrics.commit("lost");
             Err(RunError::Lost(found))
         }
-        Err(error) => {
+        Err(mut error) => {
             progress.metrics.commit(if error.reaction == Reaction::Unknown { "unknown" } else { "failed" });
+            if error.reaction == Reaction::BadRow {
+                // Too late to look for it: see promise 4 of `Sink`.
+                error.reaction = Reaction::Person;
+            }
             Err(error.into())
         }
     }
@@ -458,7 +515,6 @@ fn dead_letter_error(error: SinkError) -> RunError {
 mod tests {
     use super::*;
     use crate::partition::Position;
-    use crate::sink::Staged;
 
     struct NoSink;
     #[async_trait::async_trait]

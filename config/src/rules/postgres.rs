@@ -14,7 +14,8 @@ pub(super) fn check(rules: &mut Rules<'_>, path: &str, job: &Job, columns: Optio
         upsert(rules, &format!("{path}.sink"), sink, columns);
         let key = format!("{path}.sink.idle_in_transaction_timeout");
         if sink.idle_in_transaction_timeout <= job.window.max_age && !rules.broken(&format!("{path}.window.max_age")) {
-            rules.conflict(&key, "expected more than the window's max_age: its transaction waits that long for records");
+            rules
+                .conflict(&key, "expected more than the window's max_age: its transaction waits that long for records");
         }
     }
     if let Some(Sink::Postgres(dead_letter)) = &job.dead_letter {
@@ -49,7 +50,8 @@ fn table(rules: &mut Rules<'_>, path: &str, sink: &Postgres) {
     }
     let key = format!("{path}.table");
     let parts: Vec<&str> = sink.table.split('.').collect();
-    let fits = |name: &&str| !name.is_empty() && name.len() <= 63 && name.trim() == *name && !name.contains(['"', '\0']);
+    let fits =
+        |name: &&str| !name.is_empty() && name.len() <= 63 && name.trim() == *name && !name.contains(['"', '\0']);
     if parts.len() > 2 || !parts.iter().all(fits) {
         let found = quote(sink.table.shown());
         rules.bad(&key, format!("expected TABLE or SCHEMA.TABLE, without quotes, found {found}"));

@@ -80,8 +80,7 @@ async fn find(session: &Session, options: &PostgresOptions) -> Result<Option<u32
     let sql = "SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                WHERE n.nspname = $1 AND c.relname = $2";
     let what = format!("looking for {table}");
-    let row =
-        session.wait(During::Setup, &what, session.client.query_opt(sql, &[&table.schema, &table.table])).await?;
+    let row = session.wait(During::Setup, &what, session.client.query_opt(sql, &[&table.schema, &table.table])).await?;
     let Some(row) = row else { return Ok(None) };
     match u8::try_from(row.get::<_, i8>(1)).unwrap_or(0) {
         b'r' | b'p' => Ok(Some(row.get(0))),
@@ -252,9 +251,8 @@ fn upsert(options: &PostgresOptions, names: &[&str]) -> Upsert {
     let target = options.table.sql();
     let (columns, key) = (list(names), list(&options.key));
     // The last row of a key in the window decides. Sorted by key: two writers meet in the same order.
-    let last = |what: &str| {
-        format!("(SELECT DISTINCT ON ({key}) {what} FROM {STAGE} ORDER BY {key}, {NUMBER} DESC) AS s")
-    };
+    let last =
+        |what: &str| format!("(SELECT DISTINCT ON ({key}) {what} FROM {STAGE} ORDER BY {key}, {NUMBER} DESC) AS s");
     let same: Vec<String> = options.key.iter().map(|k| format!("t.{0} = s.{0}", quoted(k))).collect();
     let others: Vec<String> = names
         .iter()

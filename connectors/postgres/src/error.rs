@@ -58,13 +58,9 @@ pub(crate) fn late(during: During, what: &str, limit: std::time::Duration) -> Si
 fn reaction(during: During, code: &str, fatal: bool) -> Reaction {
     let class = &code[..code.len().min(2)];
     if during == During::Commit {
-        // Deferred constraints and triggers speak at COMMIT; a refusal of that kind is definite. Everything else
-        // (a shutdown, a cancelled wait for a standby) may have come after the commit was written.
-        return match (fatal, class) {
-            (false, "22" | "23" | "44" | "P0") => Reaction::BadRow,
-            (false, "40") => Reaction::Retry,
-            _ => Reaction::Unknown,
-        };
+        // A conflict found at COMMIT is definite. Everything else (a shutdown, a cancelled wait for a standby) may have
+        // come after the commit was written.
+        return if !fatal && class == "40" { Reaction::Retry } else { Reaction::Unknown };
     }
     match (class, code) {
         // The binary form no longer fits the column: the table was altered under us, which a new start sees.
@@ -131,7 +127,7 @@ mod tests {
             (Setup, "3D000", true, Reaction::Person),
             (Setup, "53300", true, Reaction::Retry),
             (Setup, "57P03", true, Reaction::Retry),
-            (Commit, "23505", false, Reaction::BadRow),
+            (Commit, "23505", false, Reaction::Unknown),
             (Commit, "40001", false, Reaction::Retry),
             (Commit, "57P01", true, Reaction::Unknown),
             (Commit, "57014", false, Reaction::Unknown),

@@ -14,8 +14,7 @@ fn batch(id: Vec<Option<i64>>, name: Vec<Option<&str>>, key: Vec<Option<&str>>) 
         Field::new("name", DataType::Utf8, true),
         Field::new("_key", DataType::Binary, true),
     ]);
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(Int64Array::from(id)), Arc::new(StringArray::from(name)), Arc::new(key)];
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(id)), Arc::new(StringArray::from(name)), Arc::new(key)];
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 
@@ -33,12 +32,16 @@ fn run(batch: &RecordBatch) -> Result<Keyed, String> {
 
 #[test]
 fn a_tombstone_takes_its_key_from_the_record() {
-    let rows = batch(vec![Some(1), None, None, None], vec![None; 4], vec![
-        Some("1"),
-        Some("2"),
-        Some(r#"{"id": 9007199254740993}"#),
-        Some(r#"{"schema": {}, "payload": {"id": 4}}"#),
-    ]);
+    let rows = batch(
+        vec![Some(1), None, None, None],
+        vec![None; 4],
+        vec![
+            Some("1"),
+            Some("2"),
+            Some(r#"{"id": 9007199254740993}"#),
+            Some(r#"{"schema": {}, "payload": {"id": 4}}"#),
+        ],
+    );
     let keyed = run(&rows).unwrap();
     assert_eq!(keyed.deletes, BooleanArray::from(vec![false, true, true, true]), "a key without more is a row");
     let ids = keyed.columns[0].1.as_primitive::<Int64Type>();

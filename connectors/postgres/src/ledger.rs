@@ -122,17 +122,13 @@ impl Ledger {
     }
 
     /// All positions of the job, with their epochs.
-    pub(crate) async fn read(
-        &self,
-        session: &Session,
-    ) -> Result<(Positions, BTreeMap<Partition, i64>), SinkError> {
+    pub(crate) async fn read(&self, session: &Session) -> Result<(Positions, BTreeMap<Partition, i64>), SinkError> {
         let sql = format!(
             "SELECT topic, partition, position, topic_id, epoch, v FROM {} WHERE job = $1 AND target = $2",
             self.position
         );
         let params: [Param<'_>; 2] = [&self.job, &self.target];
-        let rows =
-            session.wait(During::Positions, "reading positions", session.client.query(&sql, &params)).await?;
+        let rows = session.wait(During::Positions, "reading positions", session.client.query(&sql, &params)).await?;
         let (mut positions, mut epochs) = (Positions::default(), BTreeMap::new());
         for row in &rows {
             known(row.get(5), "tidemill_position")?;
@@ -180,8 +176,7 @@ impl Ledger {
                 self.position
             );
             let (job, target, instance) = (&self.job, &self.target, &self.instance);
-            let params: [Param<'_>; 10] =
-                [job, target, &topics, &indexes, &starts, &ends, &ids, instance, &held, &off];
+            let params: [Param<'_>; 10] = [job, target, &topics, &indexes, &starts, &ends, &ids, instance, &held, &off];
             let moved = session.wait(During::Positions, what, session.client.execute(&sql, &params)).await?;
             if moved != moves.len() as u64 && !off {
                 return Ok(None);
@@ -199,8 +194,7 @@ impl Ledger {
                 self.position
             );
             let (job, target, instance) = (&self.job, &self.target, &self.instance);
-            let params: [Param<'_>; 9] =
-                [job, target, &topics, &indexes, &ends, &ids, instance, &FIRST_EPOCH, &V];
+            let params: [Param<'_>; 9] = [job, target, &topics, &indexes, &ends, &ids, instance, &FIRST_EPOCH, &V];
             let made = session.wait(During::Positions, what, session.client.execute(&sql, &params)).await?;
             if made != anchors.len() as u64 && !off {
                 return Ok(None);
@@ -225,8 +219,7 @@ impl Ledger {
             self.commit
         );
         let (job, target) = (&self.job, &self.target);
-        let params: [Param<'_>; 4] =
-            [job, target, &PRUNED_AT_ONCE, &self.history_seconds];
+        let params: [Param<'_>; 4] = [job, target, &PRUNED_AT_ONCE, &self.history_seconds];
         session.wait(During::Positions, "pruning tidemill_commit", session.client.execute(&sql, &params)).await
     }
 

@@ -30,7 +30,12 @@ pub(crate) struct Rows<'p> {
 
 impl<'p> Rows<'p> {
     /// The rows of a batch under the plan's schema.
-    pub(crate) fn new(plan: &'p Plan, batch: &RecordBatch, keyed: Option<Keyed>, first: u64) -> Result<Self, SinkError> {
+    pub(crate) fn new(
+        plan: &'p Plan,
+        batch: &RecordBatch,
+        keyed: Option<Keyed>,
+        first: u64,
+    ) -> Result<Self, SinkError> {
         let (keys, deletes) = match keyed {
             Some(keyed) => (keyed.columns, Some(keyed.deletes)),
             None => (Vec::new(), None),

@@ -85,24 +85,9 @@ impl PostgresSink {
     }
 
     /// Everything up to `COMMIT`. `None`: the compare failed.
-    async fn decide(
-        &self,
-        lane: &mut Lane,
-        rows: u64,
-        deletes: bool,
-        ranges: &OffsetRanges,
-    ) -> Result<Option<i64>, SinkError> {
+    async fn decide(&self, lane: &mut Lane, rows: u64, ranges: &OffsetRanges) -> Result<Option<i64>, SinkError> {
         let ready = self.ready()?;
         lane.begin().await?;
-        let session = &lane.session;
-        if let Some(upsert) = ready.plan.upsert.as_ref().filter(|_| rows > 0) {
-            failpoint!("postgres.before_merge");
-            let what = format!("merging into {}", ready.plan.table);
-            if deletes {
-                session.batch(During::Rows, &what, &upsert.delete).await?;
-            }
-            session.batch(During::Rows, &what, &upsert.insert).await?;
-        }
         // Last, so that whoever waits for these rows does not wait for the window's.
         failpoint!("postgres.before_positions");
         lane.hold_briefly().await?;
@@ -141,7 +126,8 @@ impl Sink for PostgresSink {
         let session = self.connector.connect().await?;
         failpoint!("postgres.in_recover");
         // One at a time: daemons that start together would create the same tables.
-        let alone = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock(7595415131246387564)";
+        let alone =
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock(7595415131246387564)";
         session.batch(During::Setup, "recover", alone).await?;
         let plan = Arc::new(catalog::plan(&session, &self.options).await?);
         self.ledger.prepare(&session).await?;
@@ -165,25 +151,15 @@ impl Sink for PostgresSink {
 
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
         let bytes = staged.as_ref().map_or(0, |staged| staged.bytes);
-        let (mut lane, rows, deletes) = match staged {
+        let (mut lane, rows) = match staged {
             Some(staged) => {
                 let sealed = staged.payload.downcast::<Sealed>();
                 let sealed = sealed.map_err(|_| SinkError::bug("a window of another sink"))?;
-                (sealed.lane, sealed.rows, sealed.deletes)
+                (sealed.lane, sealed.rows)
             }
-            None => (self.lane().await?, 0, false),
+            None => (self.lane().await?, 0),
         };
-        let id = match self.decide(&mut lane, rows, deletes, ranges).await {
-            Ok(Some(id)) => id,
-            Ok(None) => return self.lost(lane, ranges).await,
-            Err(error) => {
-                // Where the connection still serves, the next window may use it.
-                if error.reaction == Reaction::BadRow && lane.rollback().await.is_ok() {
-                    self.give_back(lane);
-                }
-                return Err(error);
-            }
-        };
+        let Some(id) = self.decide(&mut lane, rows, ranges).await? else { return self.lost(lane, ranges).await };
         failpoint!("postgres.before_commit");
         lane.commit().await?;
         failpoint!("postgres.after_commit");

@@ -34,8 +34,6 @@ pub(crate) struct PostgresStaging {
 pub(crate) struct Sealed {
     pub lane: Lane,
     pub rows: u64,
-    /// Whether any row deletes.
-    pub deletes: bool,
 }
 
 impl PostgresStaging {
@@ -86,8 +84,21 @@ impl Staging for PostgresStaging {
     }
 
     async fn seal(self: Box<Self>) -> Result<Staged, SinkError> {
-        let Self { lane, rows, bytes, deletes, .. } = *self;
+        if self.rows > 0 {
+            failpoint!("postgres.before_merge");
+            let what = format!("writing into {}", self.plan.table);
+            let session = &self.lane.session;
+            if let Some(upsert) = &self.plan.upsert {
+                if self.deletes {
+                    session.batch(During::Rows, &what, &upsert.delete).await?;
+                }
+                session.batch(During::Rows, &what, &upsert.insert).await?;
+            }
+            // What is deferred to the commit is looked at here: a refused row has to be known before.
+            session.batch(During::Rows, &what, "SET CONSTRAINTS ALL IMMEDIATE").await?;
+        }
         failpoint!("postgres.after_seal");
-        Ok(Staged { rows, bytes, files: 0, payload: Box::new(Sealed { lane, rows, deletes }) })
+        let Self { lane, rows, bytes, .. } = *self;
+        Ok(Staged { rows, bytes, files: 0, payload: Box::new(Sealed { lane, rows }) })
     }
 }

@@ -101,7 +101,11 @@ pub(crate) fn column_type(of: &DataType) -> Option<String> {
         DataType::Timestamp(_, None) => "timestamp".into(),
         DataType::Timestamp(_, Some(_)) => "timestamptz".into(),
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => {
-            if *s < 0 { "numeric".into() } else { format!("numeric({p},{s})") }
+            if *s < 0 {
+                "numeric".into()
+            } else {
+                format!("numeric({p},{s})")
+            }
         }
         DataType::Struct(_) | DataType::Map(_, _) => "jsonb".into(),
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {

@@ -224,7 +224,10 @@ fn other_user() -> Result<Option<(u32, u32)>> {
         return Ok(None);
     }
     let user = |name: &str| Some((id(&["-u", name]).ok()?, id(&["-g", name]).ok()?));
-    user("postgres").or_else(|| user("nobody")).map(Some).context("we are root, and there is no user postgres or nobody")
+    user("postgres")
+        .or_else(|| user("nobody"))
+        .map(Some)
+        .context("we are root, and there is no user postgres or nobody")
 }
 
 fn as_server(mut command: Command, folder: &Path) -> Result<Command> {
@@ -255,8 +258,21 @@ fn certificates(folder: &Path) -> Result<()> {
     openssl(&args)?;
     std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")?;
     openssl(&[
-        "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
-        "-extfile", "names", "-out", "server.crt",
+        "x509",
+        "-req",
+        "-in",
+        "server.csr",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-days",
+        "30",
+        "-extfile",
+        "names",
+        "-out",
+        "server.crt",
     ])?;
     std::fs::set_permissions(folder.join("server.key"), std::fs::Permissions::from_mode(0o600))?;
     Ok(())

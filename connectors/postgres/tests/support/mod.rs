@@ -67,7 +67,8 @@ impl Cutter {
 async fn carry(client: TcpStream, server: TcpStream, armed: Arc<AtomicU8>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await.map(|_| from_server) });
+    let back =
+        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await.map(|_| from_server) });
     let mut buffer = vec![0; 1 << 16];
     while let Ok(n @ 1..) = from_client.read(&mut buffer).await {
         let sent = &buffer[..n];
