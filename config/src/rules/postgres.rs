@@ -66,13 +66,12 @@ fn table(rules: &mut Rules<'_>, path: &str, sink: &Postgres) {
 fn upsert(rules: &mut Rules<'_>, path: &str, sink: &Postgres, columns: Option<&BTreeSet<&str>>) {
     match sink.mode {
         PostgresMode::Append => {
-            if !sink.key.is_empty() {
-                rules.conflict(&format!("{path}.key"), "without effect: expected mode = \"upsert\" beside it");
+            let given = [("key", !sink.key.is_empty()), ("delete_column", sink.delete_column.is_some())];
+            for (name, _) in given.iter().filter(|(_, given)| *given) {
+                let message = "without effect: it goes with mode = \"upsert\"";
+                rules.warn(FaultKind::NoEffect, &format!("{path}.{name}"), message);
             }
-            if sink.delete_column.is_some() {
-                let key = format!("{path}.delete_column");
-                rules.conflict(&key, "without effect: expected mode = \"upsert\" beside it");
-            }
+            return;
         }
         PostgresMode::Upsert => {
             if sink.key.is_empty() {

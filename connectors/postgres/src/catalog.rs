@@ -97,9 +97,16 @@ async fn find(session: &Session, options: &PostgresOptions) -> Result<Option<u32
 }
 
 async fn create(session: &Session, options: &PostgresOptions) -> Result<(), SinkError> {
-    let sql = ddl(options).map_err(SinkError::person)?;
+    let what = format!("creating {}", options.table);
+    let mut sql = ddl(options).map_err(SinkError::person)?;
+    // Not `IF NOT EXISTS`: that asks for a right that nobody needs whose schema is there.
+    let exists = "SELECT 1 FROM pg_namespace WHERE nspname = $1";
+    let name: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&options.table.schema];
+    if session.wait(During::Setup, &what, session.client.query_opt(exists, &name)).await?.is_none() {
+        sql = format!("CREATE SCHEMA {}; {sql}", quoted(&options.table.schema));
+    }
     tracing::info!(job = options.job, table = %options.table, sql, "creating the table");
-    session.batch(During::Setup, &format!("creating {}", options.table), &sql).await
+    session.batch(During::Setup, &what, &sql).await
 }
 
 /// `CREATE TABLE` for the rows' schema.
@@ -110,15 +117,10 @@ fn ddl(options: &PostgresOptions) -> Result<String, String> {
         let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
         lines.push(format!("{} {kind}{not_null}", quoted(field.name())));
     }
-    if !options.key.is_empty() {
+    if options.mode == Mode::Upsert {
         lines.push(format!("PRIMARY KEY ({})", list(&options.key)));
     }
-    let schema = quoted(&options.table.schema);
-    Ok(format!(
-        "CREATE SCHEMA IF NOT EXISTS {schema}; CREATE TABLE IF NOT EXISTS {} ({})",
-        options.table.sql(),
-        lines.join(", ")
-    ))
+    Ok(format!("CREATE TABLE {} ({})", options.table.sql(), lines.join(", ")))
 }
 
 fn unfit(options: &PostgresOptions, field: &Field) -> String {
@@ -133,7 +135,8 @@ fn unfit(options: &PostgresOptions, field: &Field) -> String {
 /// Columns of the rows that are written, with their places.
 fn written(options: &PostgresOptions) -> impl Iterator<Item = (usize, &FieldRef)> {
     let fields = options.schema.fields().iter().enumerate();
-    fields.filter(|(_, field)| Some(field.name()) != options.delete_column.as_ref())
+    let left_out = options.delete_column.as_ref().filter(|_| options.mode == Mode::Upsert);
+    fields.filter(move |(_, field)| Some(field.name()) != left_out)
 }
 
 fn list(names: &[impl AsRef<str>]) -> String {

@@ -50,7 +50,6 @@ fn an_upsert_needs_its_unique_index() {
     assert!(upsert.insert.ends_with(r#"ON CONFLICT ("id") DO UPDATE SET "n" = EXCLUDED."n""#), "{}", upsert.insert);
     assert_eq!(
         ddl(&options).unwrap(),
-        "CREATE SCHEMA IF NOT EXISTS \"shop\"; CREATE TABLE IF NOT EXISTS \"shop\".\"orders\" \
-         (\"id\" bigint NOT NULL, \"n\" integer, PRIMARY KEY (\"id\"))"
+        "CREATE TABLE \"shop\".\"orders\" (\"id\" bigint NOT NULL, \"n\" integer, PRIMARY KEY (\"id\"))"
     );
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tidemill_engine::history::CommitRecord;
 use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::sink::{Reaction, SinkError};
-use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::{Row, Statement};
 
 use crate::error::During;
 use crate::options::PostgresOptions;
@@ -18,6 +18,8 @@ type Param<'a> = &'a (dyn ToSql + Sync);
 
 /// The version of the rows here.
 const V: i32 = 1;
+/// A transaction that holds positions' locks and goes no further is ended after this long: less than others wait.
+const HOLD_MS: u64 = 10_000;
 /// Rows that one pruning deletes, at most.
 const PRUNED_AT_ONCE: i64 = 2_000;
 
@@ -33,6 +35,12 @@ pub(crate) struct Ledger {
     commit: String,
     targets: String,
     history_seconds: f64,
+}
+
+/// See [`Ledger::statements`].
+pub(crate) struct Statements {
+    moves: Statement,
+    record: Statement,
 }
 
 /// What `recover` found.
@@ -148,67 +156,85 @@ impl Ledger {
         Ok(Some(self.read(session).await?.0))
     }
 
+    /// The statements of each commit, parsed once for a connection.
+    pub(crate) async fn statements(&self, session: &Session) -> Result<Statements, SinkError> {
+        let moves = format!(
+            "UPDATE {} p SET position = m.e, topic_id = m.id, instance = $8, updated_at = now() \
+             FROM unnest($3::text[], $4::int4[], $5::int8[], $6::int8[], $7::text[], $9::int8[]) \
+             AS m(topic, partition, s, e, id, epoch) WHERE p.job = $1 AND p.target = $2 \
+             AND p.topic = m.topic AND p.partition = m.partition \
+             AND ($10 OR (p.position = m.s AND p.epoch = m.epoch))",
+            self.position
+        );
+        let record = format!(
+            "INSERT INTO {} (job, target, instance, ranges, rows, v) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+            self.commit
+        );
+        let what = "preparing to move positions";
+        Ok(Statements {
+            moves: session.wait(During::Setup, what, session.client.prepare(&moves)).await?,
+            record: session.wait(During::Setup, what, session.client.prepare(&record)).await?,
+        })
+    }
+
     /// **The compare.** Moves the positions of `ranges` and writes the commit down. Answers its id, or `None` when a
     /// position or its epoch was another one: the transaction has to be rolled back then.
+    ///
+    /// From here on others may wait for this transaction, so it may not idle for long.
     pub(crate) async fn advance(
         &self,
         session: &Session,
+        statements: &Statements,
         ranges: &OffsetRanges,
         epochs: &BTreeMap<Partition, i64>,
         rows: u64,
     ) -> Result<Option<i64>, SinkError> {
         let off = tidemill_engine::failpoint::compare_is_off();
         let moves: Vec<_> = ranges.iter().filter(|(_, range)| range.start.is_some()).collect();
-        let anchors: Vec<_> = ranges.iter().filter(|(_, range)| range.start.is_none()).collect();
-        let what = "moving positions";
-        if !moves.is_empty() {
-            let (topics, indexes) = columns(moves.iter().map(|(p, _)| *p));
-            let starts: Vec<i64> = moves.iter().filter_map(|(_, range)| range.start).collect();
-            let ends: Vec<i64> = moves.iter().map(|(_, range)| range.end).collect();
-            let ids: Vec<Option<&str>> = moves.iter().map(|(_, range)| range.topic_id.as_deref()).collect();
-            let held: Vec<i64> = moves.iter().map(|(p, _)| epochs.get(*p).copied().unwrap_or(-1)).collect();
-            let sql = format!(
-                "UPDATE {} p SET position = m.e, topic_id = m.id, instance = $8, updated_at = now() \
-                 FROM unnest($3::text[], $4::int4[], $5::int8[], $6::int8[], $7::text[], $9::int8[]) \
-                 AS m(topic, partition, s, e, id, epoch) WHERE p.job = $1 AND p.target = $2 \
-                 AND p.topic = m.topic AND p.partition = m.partition \
-                 AND ($10 OR (p.position = m.s AND p.epoch = m.epoch))",
-                self.position
-            );
-            let (job, target, instance) = (&self.job, &self.target, &self.instance);
-            let params: [Param<'_>; 10] = [job, target, &topics, &indexes, &starts, &ends, &ids, instance, &held, &off];
-            let moved = session.wait(During::Positions, what, session.client.execute(&sql, &params)).await?;
-            if moved != moves.len() as u64 && !off {
-                return Ok(None);
-            }
-        }
-        if !anchors.is_empty() {
-            let (topics, indexes) = columns(anchors.iter().map(|(p, _)| *p));
-            let ends: Vec<i64> = anchors.iter().map(|(_, range)| range.end).collect();
-            let ids: Vec<Option<&str>> = anchors.iter().map(|(_, range)| range.topic_id.as_deref()).collect();
-            let sql = format!(
-                "INSERT INTO {} (job, target, topic, partition, position, topic_id, epoch, instance, v) \
-                 SELECT $1, $2, m.topic, m.partition, m.e, m.id, $8, $7, $9 \
-                 FROM unnest($3::text[], $4::int4[], $5::int8[], $6::text[]) AS m(topic, partition, e, id) \
-                 ORDER BY m.topic, m.partition ON CONFLICT DO NOTHING",
-                self.position
-            );
-            let (job, target, instance) = (&self.job, &self.target, &self.instance);
-            let params: [Param<'_>; 9] = [job, target, &topics, &indexes, &ends, &ids, instance, &FIRST_EPOCH, &V];
-            let made = session.wait(During::Positions, what, session.client.execute(&sql, &params)).await?;
-            if made != anchors.len() as u64 && !off {
-                return Ok(None);
-            }
-        }
-        let sql = format!(
-            "INSERT INTO {} (job, target, instance, ranges, rows, v) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
-            self.commit
-        );
+        let anchors = ranges.iter().filter(|(_, range)| range.start.is_none()).count();
+        let (topics, indexes) = columns(moves.iter().map(|(p, _)| *p));
+        let starts: Vec<i64> = moves.iter().filter_map(|(_, range)| range.start).collect();
+        let ends: Vec<i64> = moves.iter().map(|(_, range)| range.end).collect();
+        let ids: Vec<Option<&str>> = moves.iter().map(|(_, range)| range.topic_id.as_deref()).collect();
+        let held: Vec<i64> = moves.iter().map(|(p, _)| epochs.get(*p).copied().unwrap_or(-1)).collect();
         let count = i64::try_from(rows).unwrap_or(i64::MAX);
-        let (ranges, job, target, instance) = (Json(ranges), &self.job, &self.target, &self.instance);
-        let params: [Param<'_>; 6] = [job, target, instance, &ranges, &count, &V];
-        let row = session.wait(During::Positions, what, session.client.query_one(&sql, &params)).await?;
-        Ok(Some(row.get(0)))
+        let (json, job, target, instance) = (Json(ranges), &self.job, &self.target, &self.instance);
+        let moving: [Param<'_>; 10] = [job, target, &topics, &indexes, &starts, &ends, &ids, instance, &held, &off];
+        let recording: [Param<'_>; 6] = [job, target, instance, &json, &count, &V];
+        let briefly = format!("SET LOCAL idle_in_transaction_session_timeout = {HOLD_MS}");
+        // One way there and back for all three: nothing hangs on the answer of another.
+        let (client, what) = (&session.client, "moving positions");
+        let (briefly, moved, recorded) = futures::join!(
+            session.wait(During::Positions, what, client.batch_execute(&briefly)),
+            session.wait(During::Positions, what, client.execute(&statements.moves, &moving)),
+            session.wait(During::Positions, what, client.query_one(&statements.record, &recording)),
+        );
+        briefly?;
+        if moved? != moves.len() as u64 && !off {
+            return Ok(None);
+        }
+        if anchors > 0 && self.anchor(session, ranges).await? != anchors as u64 && !off {
+            return Ok(None);
+        }
+        Ok(Some(recorded?.get(0)))
+    }
+
+    /// First positions. Answers how many there were none of.
+    async fn anchor(&self, session: &Session, ranges: &OffsetRanges) -> Result<u64, SinkError> {
+        let anchors: Vec<_> = ranges.iter().filter(|(_, range)| range.start.is_none()).collect();
+        let (topics, indexes) = columns(anchors.iter().map(|(p, _)| *p));
+        let ends: Vec<i64> = anchors.iter().map(|(_, range)| range.end).collect();
+        let ids: Vec<Option<&str>> = anchors.iter().map(|(_, range)| range.topic_id.as_deref()).collect();
+        let sql = format!(
+            "INSERT INTO {} (job, target, topic, partition, position, topic_id, epoch, instance, v) \
+             SELECT $1, $2, m.topic, m.partition, m.e, m.id, $8, $7, $9 \
+             FROM unnest($3::text[], $4::int4[], $5::int8[], $6::text[]) AS m(topic, partition, e, id) \
+             ORDER BY m.topic, m.partition ON CONFLICT DO NOTHING",
+            self.position
+        );
+        let (job, target, instance) = (&self.job, &self.target, &self.instance);
+        let params: [Param<'_>; 9] = [job, target, &topics, &indexes, &ends, &ids, instance, &FIRST_EPOCH, &V];
+        session.wait(During::Positions, "anchoring", session.client.execute(&sql, &params)).await
     }
 
     /// Deletes some commits that are older than is asked for; from the oldest, by the key.

@@ -84,9 +84,10 @@ pub struct PostgresOptions {
     pub schema: SchemaRef,
     /// How rows get into the table.
     pub mode: Mode,
-    /// Columns of the key, for [`Mode::Upsert`].
+    /// Columns of the key, for [`Mode::Upsert`]; without effect otherwise.
     pub key: Vec<String>,
-    /// A boolean column that says that a row deletes its key; it is not written. For [`Mode::Upsert`].
+    /// A boolean column that says that a row deletes its key; it is not written. For [`Mode::Upsert`];
+    /// without effect otherwise.
     pub delete_column: Option<String>,
     /// Makes the table when it is missing.
     pub create: bool,
@@ -125,13 +126,11 @@ impl PostgresOptions {
     /// What needs no server to be known.
     pub(crate) fn check(&self) -> Result<(), SinkError> {
         let person = |what: String| Err(SinkError::person(format!("{}: {what}", self.table)));
-        match self.mode {
-            Mode::Append if !self.key.is_empty() => return person("`key` goes with mode = \"upsert\"".into()),
-            Mode::Append if self.delete_column.is_some() => {
-                return person("`delete_column` goes with mode = \"upsert\"".into());
-            }
-            Mode::Upsert if self.key.is_empty() => return person("mode = \"upsert\" needs a `key`".into()),
-            _ => {}
+        if self.mode == Mode::Append {
+            return Ok(());
+        }
+        if self.key.is_empty() {
+            return person("mode = \"upsert\" needs a `key`".into());
         }
         let known = || self.schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
         for column in self.key.iter().chain(&self.delete_column) {

@@ -9,13 +9,12 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::catalog::Plan;
 use crate::error::{self, During};
+use crate::ledger::{Ledger, Statements};
 use crate::options::PostgresOptions;
 use crate::url::Target;
 
 /// What the answer of a statement may take longer than the statement.
 const GRACE: Duration = Duration::from_secs(15);
-/// A transaction that holds positions' locks and goes no further is ended after this long: less than others wait.
-const HOLD_MS: u64 = 10_000;
 
 /// How to connect; made once for a sink.
 #[derive(Clone)]
@@ -101,17 +100,19 @@ impl Session {
 pub(crate) struct Lane {
     pub(crate) session: Session,
     pub(crate) copy: Statement,
+    pub(crate) statements: Statements,
     in_transaction: bool,
 }
 
 impl Lane {
-    pub(crate) async fn new(session: Session, plan: &Plan) -> Result<Self, SinkError> {
+    pub(crate) async fn new(session: Session, plan: &Plan, ledger: &Ledger) -> Result<Self, SinkError> {
         let what = format!("preparing to write {}", plan.table);
         if let Some(upsert) = &plan.upsert {
             session.batch(During::Setup, &what, &upsert.stage).await?;
         }
         let copy = session.wait(During::Setup, &what, session.client.prepare(&plan.copy)).await?;
-        Ok(Self { session, copy, in_transaction: false })
+        let statements = ledger.statements(&session).await?;
+        Ok(Self { session, copy, statements, in_transaction: false })
     }
 
     /// Begins a transaction, unless one is open. Its isolation is named: a database may have another default, and
@@ -123,12 +124,6 @@ impl Lane {
             self.in_transaction = true;
         }
         Ok(())
-    }
-
-    /// From here on others may wait for this transaction.
-    pub(crate) async fn hold_briefly(&self) -> Result<(), SinkError> {
-        let set = format!("SET LOCAL idle_in_transaction_session_timeout = {HOLD_MS}");
-        self.session.batch(During::Positions, "commit", &set).await
     }
 
     /// Ends the transaction; an error may leave open whether it landed.

@@ -75,7 +75,7 @@ impl PostgresSink {
             }
         }
         let plan = self.ready()?.plan.clone();
-        Lane::new(self.connector.connect().await?, &plan).await
+        Lane::new(self.connector.connect().await?, &plan, &self.ledger).await
     }
 
     fn give_back(&mut self, lane: Lane) {
@@ -90,8 +90,7 @@ impl PostgresSink {
         lane.begin().await?;
         // Last, so that whoever waits for these rows does not wait for the window's.
         failpoint!("postgres.before_positions");
-        lane.hold_briefly().await?;
-        self.ledger.advance(&lane.session, ranges, &ready.epochs, rows).await
+        self.ledger.advance(&lane.session, &lane.statements, ranges, &ready.epochs, rows).await
     }
 
     /// What the sink holds instead of what `ranges` start from.
@@ -137,7 +136,7 @@ impl Sink for PostgresSink {
         failpoint!("postgres.before_epoch");
         session.batch(During::Setup, "recover", "COMMIT").await?;
         failpoint!("postgres.after_epoch");
-        let lane = Lane::new(session, &plan).await?;
+        let lane = Lane::new(session, &plan, &self.ledger).await?;
         self.give_back(lane);
         self.ready = Some(Ready { plan, epochs: found.epochs, identity: found.identity });
         Ok(found.positions)

@@ -88,14 +88,18 @@ impl Staging for PostgresStaging {
             failpoint!("postgres.before_merge");
             let what = format!("writing into {}", self.plan.table);
             let session = &self.lane.session;
+            let mut sql = String::new();
             if let Some(upsert) = &self.plan.upsert {
                 if self.deletes {
-                    session.batch(During::Rows, &what, &upsert.delete).await?;
+                    sql.push_str(&upsert.delete);
+                    sql.push_str("; ");
                 }
-                session.batch(During::Rows, &what, &upsert.insert).await?;
+                sql.push_str(&upsert.insert);
+                sql.push_str("; ");
             }
             // What is deferred to the commit is looked at here: a refused row has to be known before.
-            session.batch(During::Rows, &what, "SET CONSTRAINTS ALL IMMEDIATE").await?;
+            sql.push_str("SET CONSTRAINTS ALL IMMEDIATE");
+            session.batch(During::Rows, &what, &sql).await?;
         }
         failpoint!("postgres.after_seal");
         let Self { lane, rows, bytes, .. } = *self;

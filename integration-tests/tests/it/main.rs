@@ -6,4 +6,5 @@ mod decode;
 mod faults;
 mod harness;
 mod kills;
+mod postgres;
 mod support;
