@@ -43,6 +43,25 @@ pub(crate) struct Upsert {
     pub delete: String,
     /// Inserts or replaces the others.
     pub insert: String,
+    /// Something beside the columns' types may refuse a row (a check, a foreign key, a trigger, another unique index, a
+    /// null where none may be): it has to be known when the window is sealed.
+    pub rehearse: bool,
+}
+
+impl Upsert {
+    /// Merges the window; takes locks of the rows that it replaces.
+    pub(crate) fn merge(&self, deletes: bool) -> String {
+        if deletes { format!("{}; {}", self.delete, self.insert) } else { self.insert.clone() }
+    }
+
+    /// Merges and takes it back: what the table refuses comes to light, and no lock is left.
+    pub(crate) fn rehearsal(&self, deletes: bool) -> String {
+        let merge = self.merge(deletes);
+        format!(
+            "SAVEPOINT rehearsal; {merge}; SET CONSTRAINTS ALL IMMEDIATE; \
+             ROLLBACK TO SAVEPOINT rehearsal; RELEASE SAVEPOINT rehearsal"
+        )
+    }
 }
 
 /// A column as the server describes it.
@@ -56,6 +75,16 @@ struct Found {
     demanding: bool,
     /// Cannot be given a value.
     computed: bool,
+    not_null: bool,
+}
+
+/// What an upsert needs to know of the table's indexes and constraints.
+#[derive(Debug, Default)]
+struct Rules {
+    /// The sets of columns that `ON CONFLICT` may name.
+    keys: Vec<BTreeSet<String>>,
+    /// Constraints, triggers or further unique indexes.
+    others: bool,
 }
 
 /// Finds the table, or makes it, and plans how rows get in.
@@ -71,8 +100,8 @@ pub(crate) async fn plan(session: &Session, options: &PostgresOptions) -> Result
         return Err(SinkError::person(message));
     };
     let found = columns(session, oid).await?;
-    let keys = if options.mode == Mode::Upsert { unique_keys(session, oid).await? } else { Vec::new() };
-    compare(options, &found, &keys).map_err(SinkError::person)
+    let rules = if options.mode == Mode::Upsert { rules(session, oid).await? } else { Rules::default() };
+    compare(options, &found, &rules).map_err(SinkError::person)
 }
 
 async fn find(session: &Session, options: &PostgresOptions) -> Result<Option<u32>, SinkError> {
@@ -147,7 +176,8 @@ async fn columns(session: &Session, oid: u32) -> Result<Vec<Found>, SinkError> {
     // A domain is written as what it is made of.
     let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typtype, \
                CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typelem, e.typname::text, \
-               a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> '' OR a.attidentity = 'a' \
+               a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> '' OR a.attidentity = 'a', \
+               a.attnotnull \
                FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
                JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
                LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typelem <> 0 \
@@ -165,26 +195,33 @@ async fn columns(session: &Session, oid: u32) -> Result<Vec<Found>, SinkError> {
         }),
         demanding: row.get(7),
         computed: row.get(8),
+        not_null: row.get(9),
     };
     Ok(rows.iter().map(column).collect())
 }
 
-/// The sets of columns that `ON CONFLICT` may name.
-async fn unique_keys(session: &Session, oid: u32) -> Result<Vec<BTreeSet<String>>, SinkError> {
+async fn rules(session: &Session, oid: u32) -> Result<Rules, SinkError> {
     let sql = "SELECT array_agg(a.attname::text) FROM pg_index i \
                JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) AS k(attnum) ON true \
                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
                WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate \
                AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid";
     let rows = session.wait(During::Setup, "reading indexes", session.client.query(sql, &[&oid])).await?;
-    Ok(rows.iter().map(|row| row.get::<_, Vec<String>>(0).into_iter().collect()).collect())
+    let keys = rows.iter().map(|row| row.get::<_, Vec<String>>(0).into_iter().collect()).collect();
+    let sql = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = $1 AND contype IN ('c', 'f', 'x')) \
+               OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = $1 AND NOT tgisinternal) \
+               OR EXISTS (SELECT FROM pg_class WHERE oid = $1 AND relkind = 'p') \
+               OR (SELECT count(*) FROM pg_index WHERE indrelid = $1 AND indisunique) > 1";
+    let row = session.wait(During::Setup, "reading constraints", session.client.query_one(sql, &[&oid])).await?;
+    Ok(Rules { keys, others: row.get(0) })
 }
 
 /// Whether the rows fit the table; every fault is said.
-fn compare(options: &PostgresOptions, found: &[Found], keys: &[BTreeSet<String>]) -> Result<Plan, String> {
+fn compare(options: &PostgresOptions, found: &[Found], rules: &Rules) -> Result<Plan, String> {
     let table = options.table.to_string();
     let mut faults = Vec::new();
     let mut columns = Vec::new();
+    let mut rehearse = rules.others;
     for (source, field) in written(options) {
         let Some(column) = found.iter().find(|column| column.name == *field.name()) else {
             // Needed for tombstones only: it may stay out of the table.
@@ -213,6 +250,7 @@ fn compare(options: &PostgresOptions, found: &[Found], keys: &[BTreeSet<String>]
             ));
             continue;
         }
+        rehearse |= column.not_null && field.is_nullable() && !options.key.contains(field.name());
         columns.push(Planned { source, field: field.clone(), kind: column.kind.clone() });
     }
     let given = |name: &str| options.schema.field_with_name(name).is_ok();
@@ -222,7 +260,7 @@ fn compare(options: &PostgresOptions, found: &[Found], keys: &[BTreeSet<String>]
     }
     if options.mode == Mode::Upsert {
         let key: BTreeSet<String> = options.key.iter().cloned().collect();
-        if !keys.contains(&key) {
+        if !rules.keys.contains(&key) {
             let key = list(&options.key);
             faults.push(format!(
                 "{table}: upserts need a unique index on exactly ({key}), not deferrable and not partial; \
@@ -235,7 +273,7 @@ fn compare(options: &PostgresOptions, found: &[Found], keys: &[BTreeSet<String>]
         return Err(faults.join("\n"));
     }
     let names: Vec<&str> = columns.iter().map(|c| c.field.name().as_str()).collect();
-    let upsert = (options.mode == Mode::Upsert).then(|| upsert(options, &names));
+    let upsert = (options.mode == Mode::Upsert).then(|| upsert(options, &names, rehearse));
     let copy = match &upsert {
         None => format!("COPY {} ({}) FROM STDIN (FORMAT binary)", options.table.sql(), list(&names)),
         Some(_) => {
@@ -250,7 +288,7 @@ const STAGE: &str = "pg_temp.tidemill_staged";
 const NUMBER: &str = "_tidemill_n";
 const DELETES: &str = "_tidemill_deletes";
 
-fn upsert(options: &PostgresOptions, names: &[&str]) -> Upsert {
+fn upsert(options: &PostgresOptions, names: &[&str], rehearse: bool) -> Upsert {
     let target = options.table.sql();
     let (columns, key) = (list(names), list(&options.key));
     // The last row of a key in the window decides. Sorted by key: two writers meet in the same order.
@@ -264,6 +302,7 @@ fn upsert(options: &PostgresOptions, names: &[&str]) -> Upsert {
         .collect();
     let resolve = if others.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", others.join(", ")) };
     Upsert {
+        rehearse,
         key: options.key.iter().filter_map(|k| names.iter().position(|name| name == k)).collect(),
         stage: format!(
             "CREATE TEMP TABLE tidemill_staged ON COMMIT DELETE ROWS AS \

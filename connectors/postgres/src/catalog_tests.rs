@@ -13,7 +13,11 @@ fn options(fields: Vec<Field>) -> PostgresOptions {
 }
 
 fn found(name: &str, shown: &str, kind: Kind) -> Found {
-    Found { name: name.into(), shown: shown.into(), kind, demanding: false, computed: false }
+    Found { name: name.into(), shown: shown.into(), kind, demanding: false, computed: false, not_null: false }
+}
+
+fn keys(of: &[&str]) -> Rules {
+    Rules { keys: vec![of.iter().map(|k| (*k).to_owned()).collect()], others: false }
 }
 
 #[test]
@@ -26,7 +30,7 @@ fn every_misfit_is_named_with_what_was_expected() {
     let mut stamp = found("stamp", "timestamptz", Kind::Timestamptz);
     stamp.demanding = true;
     let table = [found("id", "text", Kind::Text), found("amount", "numeric(10,2)", Kind::Numeric(Some(2))), stamp];
-    let message = compare(&options, &table, &[]).unwrap_err();
+    let message = compare(&options, &table, &Rules::default()).unwrap_err();
     for part in [
         "shop.orders.id: rows hold Int64, which needs the column type bigint; found text",
         "shop.orders.amount: rows hold Decimal128(10, 4), which needs the column type numeric(10,4); found numeric(10,2)",
@@ -42,10 +46,14 @@ fn an_upsert_needs_its_unique_index() {
     let mut options = options(vec![Field::new("id", DataType::Int64, false), Field::new("n", DataType::Int32, true)]);
     (options.mode, options.key) = (Mode::Upsert, vec!["id".into()]);
     let table = [found("id", "bigint", Kind::Int8), found("n", "bigint", Kind::Int8)];
-    let message = compare(&options, &table, &[["id".to_owned(), "n".to_owned()].into()]).unwrap_err();
+    let message = compare(&options, &table, &keys(&["id", "n"])).unwrap_err();
     assert!(message.contains(r#"ADD PRIMARY KEY ("id")"#), "{message}");
-    let plan = compare(&options, &table, &[["id".to_owned()].into()]).unwrap();
+    let plan = compare(&options, &table, &keys(&["id"])).unwrap();
     let upsert = plan.upsert.unwrap();
+    assert!(!upsert.rehearse, "nothing but types can refuse a row");
+    let mut strict = table.clone();
+    strict[1].not_null = true;
+    assert!(compare(&options, &strict, &keys(&["id"])).unwrap().upsert.unwrap().rehearse, "n may be null");
     assert_eq!(upsert.key, [0]);
     assert!(upsert.insert.ends_with(r#"ON CONFLICT ("id") DO UPDATE SET "n" = EXCLUDED."n""#), "{}", upsert.insert);
     assert_eq!(

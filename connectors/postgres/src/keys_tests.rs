@@ -23,7 +23,7 @@ fn run(batch: &RecordBatch) -> Result<Keyed, String> {
     let columns = columns.map(|(source, field)| Planned { source, field: field.clone(), kind: Kind::Other }).collect();
     let plan = Plan { table: "t".into(), columns, copy: String::new(), upsert: None };
     let none = String::new;
-    let upsert = Upsert { key: vec![0], stage: none(), delete: none(), insert: none() };
+    let upsert = Upsert { rehearse: false, key: vec![0], stage: none(), delete: none(), insert: none() };
     keyed(&plan, &upsert, None, batch).map_err(|e| {
         assert_eq!(e.reaction, Reaction::BadRow);
         e.message

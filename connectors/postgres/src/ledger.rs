@@ -109,15 +109,21 @@ impl Ledger {
         let (topics, indexes) = columns(of.iter());
         let Self { position, targets, .. } = self;
         let what = "taking positions over";
-        let sql = format!(
-            "WITH mine AS (SELECT p.topic, p.partition FROM {position} p \
-             JOIN unnest($3::text[], $4::int4[]) AS w(topic, partition) USING (topic, partition) \
-             WHERE p.job = $1 AND p.target = $2 ORDER BY p.topic, p.partition FOR UPDATE OF p) \
-             UPDATE {position} p SET epoch = p.epoch + 1 FROM mine m WHERE p.job = $1 AND p.target = $2 \
-             AND p.topic = m.topic AND p.partition = m.partition AND p.instance = $5"
+        // Two statements: a lock that the second one does not need would never be taken.
+        let lock = format!(
+            "SELECT FROM {position} p JOIN unnest($3::text[], $4::int4[]) AS w(topic, partition) \
+             USING (topic, partition) WHERE p.job = $1 AND p.target = $2 \
+             ORDER BY p.topic, p.partition FOR UPDATE OF p"
+        );
+        let params: [Param<'_>; 4] = [&self.job, &self.target, &topics, &indexes];
+        session.wait(During::Positions, what, session.client.execute(&lock, &params)).await?;
+        let raise = format!(
+            "UPDATE {position} p SET epoch = p.epoch + 1 FROM unnest($3::text[], $4::int4[]) AS w(topic, partition) \
+             WHERE p.job = $1 AND p.target = $2 AND p.topic = w.topic AND p.partition = w.partition \
+             AND p.instance = $5"
         );
         let params: [Param<'_>; 5] = [&self.job, &self.target, &topics, &indexes, &self.instance];
-        session.wait(During::Positions, what, session.client.execute(&sql, &params)).await?;
+        session.wait(During::Positions, what, session.client.execute(&raise, &params)).await?;
         let sql = format!(
             "WITH made AS (INSERT INTO {targets} (target, v) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id, v) \
              SELECT id::text, v FROM made UNION ALL SELECT id::text, v FROM {targets} WHERE target = $1 LIMIT 1"

@@ -85,9 +85,27 @@ impl PostgresSink {
     }
 
     /// Everything up to `COMMIT`. `None`: the compare failed.
-    async fn decide(&self, lane: &mut Lane, rows: u64, ranges: &OffsetRanges) -> Result<Option<i64>, SinkError> {
+    async fn decide(
+        &self,
+        lane: &mut Lane,
+        rows: u64,
+        deletes: bool,
+        ranges: &OffsetRanges,
+    ) -> Result<Option<i64>, SinkError> {
         let ready = self.ready()?;
         lane.begin().await?;
+        if let Some(upsert) = ready.plan.upsert.as_ref().filter(|_| rows > 0) {
+            // Not when the window is sealed: whoever is frozen then would keep others from these keys.
+            failpoint!("postgres.before_merge");
+            let what = format!("merging into {}", ready.plan.table);
+            lane.session.batch(During::Rows, &what, &upsert.merge(deletes)).await.map_err(|mut e| {
+                if e.reaction == Reaction::BadRow && upsert.rehearse {
+                    // It was not refused a moment ago: the table changed meanwhile, and the next look will tell.
+                    e.reaction = Reaction::Retry;
+                }
+                e
+            })?;
+        }
         // Last, so that whoever waits for these rows does not wait for the window's.
         failpoint!("postgres.before_positions");
         self.ledger.advance(&lane.session, &lane.statements, ranges, &ready.epochs, rows).await
@@ -150,15 +168,17 @@ impl Sink for PostgresSink {
 
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
         let bytes = staged.as_ref().map_or(0, |staged| staged.bytes);
-        let (mut lane, rows) = match staged {
+        let (mut lane, rows, deletes) = match staged {
             Some(staged) => {
                 let sealed = staged.payload.downcast::<Sealed>();
                 let sealed = sealed.map_err(|_| SinkError::bug("a window of another sink"))?;
-                (sealed.lane, sealed.rows)
+                (sealed.lane, sealed.rows, sealed.deletes)
             }
-            None => (self.lane().await?, 0),
+            None => (self.lane().await?, 0, false),
         };
-        let Some(id) = self.decide(&mut lane, rows, ranges).await? else { return self.lost(lane, ranges).await };
+        let Some(id) = self.decide(&mut lane, rows, deletes, ranges).await? else {
+            return self.lost(lane, ranges).await;
+        };
         failpoint!("postgres.before_commit");
         lane.commit().await?;
         failpoint!("postgres.after_commit");

@@ -34,6 +34,8 @@ pub(crate) struct PostgresStaging {
 pub(crate) struct Sealed {
     pub lane: Lane,
     pub rows: u64,
+    /// Whether any row deletes.
+    pub deletes: bool,
 }
 
 impl PostgresStaging {
@@ -85,24 +87,20 @@ impl Staging for PostgresStaging {
 
     async fn seal(self: Box<Self>) -> Result<Staged, SinkError> {
         if self.rows > 0 {
-            failpoint!("postgres.before_merge");
+            failpoint!("postgres.before_seal");
             let what = format!("writing into {}", self.plan.table);
             let session = &self.lane.session;
-            let mut sql = String::new();
-            if let Some(upsert) = &self.plan.upsert {
-                if self.deletes {
-                    sql.push_str(&upsert.delete);
-                    sql.push_str("; ");
-                }
-                sql.push_str(&upsert.insert);
-                sql.push_str("; ");
-            }
             // What is deferred to the commit is looked at here: a refused row has to be known before.
-            sql.push_str("SET CONSTRAINTS ALL IMMEDIATE");
-            session.batch(During::Rows, &what, &sql).await?;
+            let sql = match &self.plan.upsert {
+                None => Some("SET CONSTRAINTS ALL IMMEDIATE".to_owned()),
+                Some(upsert) => upsert.rehearse.then(|| upsert.rehearsal(self.deletes)),
+            };
+            if let Some(sql) = sql {
+                session.batch(During::Rows, &what, &sql).await?;
+            }
         }
         failpoint!("postgres.after_seal");
-        let Self { lane, rows, bytes, .. } = *self;
-        Ok(Staged { rows, bytes, files: 0, payload: Box::new(Sealed { lane, rows }) })
+        let Self { lane, rows, bytes, deletes, .. } = *self;
+        Ok(Staged { rows, bytes, files: 0, payload: Box::new(Sealed { lane, rows, deletes }) })
     }
 }

@@ -123,6 +123,29 @@ async fn the_record_s_key_serves_as_the_key_and_a_column_may_say_what_is_deleted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_upsert_s_table_refuses_is_known_when_the_window_is_sealed() {
+    let options = upserting("id", people(&[]).schema());
+    Postgres::shared()
+        .sql(&format!(
+            "CREATE SCHEMA {0}; CREATE TABLE {0}.parent (name text PRIMARY KEY); INSERT INTO {0}.parent VALUES ('a'); \
+             CREATE TABLE {0}.people (id bigint PRIMARY KEY, name text NOT NULL REFERENCES {0}.parent \
+             DEFERRABLE INITIALLY DEFERRED)",
+            options.table.schema
+        ))
+        .unwrap();
+    let mut sink = anchored(&options).await;
+    for (name, part) in [(Some("x"), "people_name_fkey"), (None, "23502")] {
+        let mut staging = sink.open().await.unwrap();
+        staging.write(people(&[(Some(1), Some("a"), None), (Some(2), name, None)])).await.unwrap();
+        let error = staging.seal().await.expect_err(part);
+        assert_eq!(error.reaction, Reaction::BadRow, "{error}");
+        assert!(error.message.contains(part), "{error}");
+    }
+    put(&mut sink, people(&[(Some(1), Some("a"), None), (None, None, Some("2"))]), 0, 2).await.unwrap();
+    assert_eq!(sql(Postgres::shared(), &format!("SELECT * FROM {}", options.table.sql())), ["1|a"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_verified_as_far_as_sslmode_asks() {
     let postgres = Postgres::shared();
     postgres.sql("CREATE ROLE secretive LOGIN SUPERUSER PASSWORD 'p%4Ass'").unwrap();

@@ -1,6 +1,6 @@
 //! A real PostgreSQL server from the distribution's package, on loopback, with TLS on.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -158,17 +158,24 @@ impl Postgres {
         process.wait_exit(Duration::from_secs(60)).map(|_| ())
     }
 
-    /// SIGKILL of the whole server; its children notice and end.
+    /// SIGKILL of the whole server: of its first process and of all that it has started, which would carry out what
+    /// they are at otherwise.
     pub fn kill9(&mut self) -> Result<()> {
         let mut process = self.process.take().context("the server does not run")?;
+        let children = children(process.pid())?;
         process.kill9()?;
-        // The children of the dead server hold its shared memory until they are gone.
+        for child in &children {
+            let _ = Command::new("sh").args(["-c", r#"kill -KILL "$1""#, "sh", &child.to_string()]).output();
+        }
         let begun = Instant::now();
-        let pid = self.folder.join("data/postmaster.pid");
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() && begun.elapsed() < START_LIMIT {
+        while children.iter().any(|child| Path::new(&format!("/proc/{child}")).exists()) {
+            if begun.elapsed() > START_LIMIT {
+                bail!("processes of the killed server are still there: {children:?}");
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = std::fs::remove_file(pid);
+        // A server that finds it takes the next owner of that pid for itself.
+        let _ = std::fs::remove_file(self.folder.join("data/postmaster.pid"));
         Ok(())
     }
 
@@ -188,6 +195,21 @@ impl Postgres {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Processes that `parent` has started.
+fn children(parent: u32) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // After the name in brackets: the state, then the parent.
+        let of = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)).map(str::parse);
+        if of == Some(Ok(parent)) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }
 
 /// Where the programs are: any version from 13 on will do, the newest is taken.
