@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tidemill_config as config;
 use tidemill_connectors::files::{FilesOptions, FilesSink, read_log};
+use tidemill_connectors::kafka::sink::{KafkaSink, KafkaSinkOptions};
 use tidemill_connectors::kafka::{KafkaOptions, KafkaSource, Start};
 use tidemill_connectors::kept::KeptPositions;
 use tidemill_engine::clock::Clock;
@@ -21,6 +22,7 @@ use crate::plan::{self, PlannedJob};
 use crate::state::State;
 use crate::wire;
 use crate::wire::budget::Budget;
+use crate::wire::kafka_sink::FromJob;
 
 /// What was asked.
 #[derive(Debug)]
@@ -87,6 +89,9 @@ pub fn run(request: &Request) -> anyhow::Result<u8> {
 
 /// What the sink holds, without touching it.
 async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
+    if let Some((options, _)) = in_the_group(job, "positions") {
+        return wire::kafka_sink::read(options).await;
+    }
     match files(job, "positions")? {
         Some(options) => Ok(read_log(&*options.store, &job.name).await?.positions()),
         None => {
@@ -101,8 +106,26 @@ fn files(job: &PlannedJob, instance: &str) -> anyhow::Result<Option<FilesOptions
     Ok(wire::sink::files(&job.settings.sink, &job.storages, &job.name, instance, &job.schema, 1 << 20, &clock)?)
 }
 
+/// Options of a sink that keeps positions in the source's consumer group.
+fn in_the_group(job: &PlannedJob, instance: &str) -> Option<(KafkaSinkOptions, FromJob)> {
+    let config::Sink::Kafka(kafka) = &job.settings.sink else { return None };
+    let from = FromJob::new(&job.settings, &job.name);
+    let options = wire::kafka_sink::options(kafka, &job.name, instance, &job.schema, 1 << 20, &from);
+    kafka.transactional.then_some((options, from))
+}
+
 async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyhow::Result<u8> {
-    let mut sink: Box<dyn Sink> = match files(job, &format!("positions-{}", state.instance()))? {
+    if let Some((options, from)) = in_the_group(job, state.instance())
+        && let config::Source::Kafka(kafka) = &job.settings.source
+    {
+        let partitions = ranges.iter().map(|(p, _)| p.clone()).collect();
+        let member = wire::kafka_sink::join(kafka, &job.name, state.instance(), from.slot.clone(), partitions).await?;
+        let sink = Box::new(KafkaSink::new(options, from.slot, Clock::system())?);
+        let changed = commit(job, state, sink, ranges).await;
+        tokio::task::spawn_blocking(move || drop(member)).await?;
+        return changed;
+    }
+    let sink: Box<dyn Sink> = match files(job, &format!("positions-{}", state.instance()))? {
         Some(options) => Box::new(FilesSink::new(options)?),
         None => bail!(
             "the sink of job `{}` keeps positions in state_dir only: delete {} to begin anew",
@@ -110,6 +133,11 @@ async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyho
             "its positions file"
         ),
     };
+    commit(job, state, sink, ranges).await
+}
+
+/// Changes positions through the sink, and writes down that the job has begun them.
+async fn commit(job: &PlannedJob, state: &State, mut sink: Box<dyn Sink>, ranges: &OffsetRanges) -> anyhow::Result<u8> {
     let partitions: Vec<Partition> = ranges.iter().map(|(p, _)| p.clone()).collect();
     sink.recover(&partitions).await?;
     match sink.commit(None, ranges).await? {

@@ -3,6 +3,7 @@
 
 mod columns;
 mod kafka;
+mod kafka_sink;
 mod paths;
 mod storage;
 
@@ -131,6 +132,7 @@ impl Rules<'_> {
         if let Source::Kafka(kafka) = &job.source {
             kafka::check(self, &key("source"), kafka);
         }
+        kafka_sink::check(self, path, job);
         columns::check(self, path, job);
         for (i, operator) in job.operators.iter().enumerate() {
             let Operator::Sql(sql) = operator;

@@ -2,6 +2,7 @@
 
 mod format;
 mod sink;
+mod sink_kafka;
 mod source;
 mod storage;
 
@@ -16,6 +17,7 @@ use crate::text::Text;
 
 pub use format::{Field, Format, Json, Metadata, Raw, Tombstones};
 pub use sink::{Blackhole, Compression, Ndjson, Parquet, Sink, Stdout};
+pub use sink_kafka::{JsonMessage, KafkaSink, MessageCompression, MessageFormat, Partitioner, RawMessage};
 pub use source::{Generator, GroupProtocol, Kafka, OnDataLoss, Source, Start, Until};
 pub use storage::{S3, Storage};
 

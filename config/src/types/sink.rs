@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::forms::size;
 use crate::text::Text;
 
+use super::sink_kafka::KafkaSink;
+
 /// Where rows, or refused records, go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -14,6 +16,8 @@ pub enum Sink {
     Parquet(Parquet),
     /// A folder of files with one JSON object a line. Exactly-once.
     Ndjson(Ndjson),
+    /// A topic of Apache Kafka, on the source's cluster. Exactly-once, unless `transactional = false`.
+    Kafka(Box<KafkaSink>),
     /// One JSON object a line on standard output. At-least-once.
     Stdout(Stdout),
     /// Counts rows and forgets them: for measuring. At-least-once.
@@ -27,6 +31,7 @@ impl Sink {
         match self {
             Self::Parquet(_) => "parquet",
             Self::Ndjson(_) => "ndjson",
+            Self::Kafka(_) => "kafka",
             Self::Stdout(_) => "stdout",
             Self::Blackhole(_) => "blackhole",
         }
@@ -38,7 +43,7 @@ impl Sink {
         match self {
             Self::Parquet(sink) => Some(&sink.path),
             Self::Ndjson(sink) => Some(&sink.path),
-            Self::Stdout(_) | Self::Blackhole(_) => None,
+            Self::Kafka(_) | Self::Stdout(_) | Self::Blackhole(_) => None,
         }
     }
 
@@ -48,7 +53,7 @@ impl Sink {
         match self {
             Self::Parquet(sink) => sink.storage.as_ref(),
             Self::Ndjson(sink) => sink.storage.as_ref(),
-            Self::Stdout(_) | Self::Blackhole(_) => None,
+            Self::Kafka(_) | Self::Stdout(_) | Self::Blackhole(_) => None,
         }
     }
 
@@ -58,14 +63,17 @@ impl Sink {
         match self {
             Self::Parquet(sink) => &sink.partition_by,
             Self::Ndjson(sink) => &sink.partition_by,
-            Self::Stdout(_) | Self::Blackhole(_) => &[],
+            Self::Kafka(_) | Self::Stdout(_) | Self::Blackhole(_) => &[],
         }
     }
 
     /// Whether it holds positions: without them a job is at-least-once.
     #[must_use]
     pub fn holds_positions(&self) -> bool {
-        self.path().is_some()
+        match self {
+            Self::Kafka(sink) => sink.transactional,
+            other => other.path().is_some(),
+        }
     }
 }
 

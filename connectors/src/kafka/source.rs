@@ -26,10 +26,14 @@ use super::start::{self, Log, Verdict};
 
 /// Longest wait for records between two looks at the group's events.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long records of an open window are gathered in the client before they are taken.
+const GATHER: Duration = Duration::from_millis(4);
 /// Informational group commits are at least this far apart.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the assign that follows a revocation is awaited before the run goes on with what is left.
 const SETTLE_WITHIN: Duration = Duration::from_secs(3);
+/// How long the cluster's id is waited for; it comes with the first metadata.
+const CLUSTER_ID_WITHIN: Duration = Duration::from_secs(1);
 /// How long leaving may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -39,8 +43,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// 1. A record is pushed only if its partition belongs to the run and it was fetched after `begin`.
 /// 2. An error that names a partition ends the run: nothing is passed over.
 /// 3. A rebalance that takes or gives partitions is answered after `end_run`, not before.
-/// 4. A wait that a record ends comes back without pushing it; the next `poll` does at once, so that the intake knows
-///    when it came.
+/// 4. A wait that a window's first record ends comes back without pushing it; the next `poll` does at once, so that the
+///    intake knows when it came.
 ///
 /// After an error the source is spent: drop it and make a new one. With `group_instance_id` that costs no rebalance.
 pub struct KafkaSource {
@@ -50,6 +54,8 @@ pub struct KafkaSource {
     clock: Clock,
     membership: Membership,
     metadata: Arc<GroupMetadataSlot>,
+    /// The cluster's id, once it was asked for.
+    cluster: Option<Option<String>>,
     seen_activity: u64,
     /// The client may have lost its place: assign anew before the next record is taken.
     replace_due: bool,
@@ -73,8 +79,20 @@ impl KafkaSource {
     /// # Errors
     /// A person error that names all faults of the options, or what librdkafka says of a property.
     pub fn new(options: KafkaOptions, clock: Clock) -> Result<Self, SourceError> {
+        Self::with_group_metadata(options, clock, Arc::default())
+    }
+
+    /// The same, with a place for the group metadata that outlives the source: a sink that commits in a Kafka
+    /// transaction finds it there, whichever source of the job is alive. One source at a time.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_group_metadata(
+        options: KafkaOptions,
+        clock: Clock,
+        metadata: Arc<GroupMetadataSlot>,
+    ) -> Result<Self, SourceError> {
         let config = options.client_config()?;
-        let metadata = Arc::new(GroupMetadataSlot::default());
         let context = Context::new(options.job.clone(), metadata.clone());
         let fault = |e: KafkaError| SourceError::person(format!("kafka source of job {}: {e}", options.job));
         let consumer: KafkaConsumer = config.create_with_context(context).map_err(fault)?;
@@ -87,6 +105,7 @@ impl KafkaSource {
             clock,
             membership: Membership::default(),
             metadata,
+            cluster: None,
             seen_activity: 0,
             replace_due: false,
             lost: false,
@@ -322,6 +341,8 @@ impl Source for KafkaSource {
     fn assignment(&mut self, timeout: Duration) -> Result<Option<Vec<Partition>>, SourceError> {
         let give_up = self.clock.now() + timeout;
         let mut wait = Duration::ZERO;
+        // Revocations are answered below.
+        self.metadata.forget();
         loop {
             self.serve_for(wait)?;
             while self.answer_next()? {
@@ -332,6 +353,9 @@ impl Source for KafkaSource {
             let settling = self.membership.is_settling()
                 && self.revoked_at.is_some_and(|at| now.saturating_sub(at) < SETTLE_WITHIN);
             if !settling && let Some(share) = self.membership.share() {
+                let consumer = self.consumer()?;
+                let cluster = self.cluster.get_or_insert_with(|| consumer.client().fetch_cluster_id(CLUSTER_ID_WITHIN));
+                self.metadata.begin(&consumer, cluster.clone());
                 return Ok(Some(share.into_iter().collect()));
             }
             if now >= give_up {
@@ -413,7 +437,6 @@ impl Source for KafkaSource {
         self.ends = high;
         self.committed = Positions::default();
         self.lost = false;
-        self.metadata.begin(consumer.group_metadata());
         self.reader = Some(Reader::new(&consumer, &starts, stops));
         self.place(&starts)?;
         Ok(lost)
@@ -443,7 +466,17 @@ impl Source for KafkaSource {
         let give_up = self.clock.now() + timeout;
         loop {
             let left = give_up.saturating_sub(self.clock.now());
-            if left.is_zero() || self.reader.as_mut().is_some_and(|r| r.wait(left.min(LOOK_EVERY))) {
+            if left.is_zero() {
+                return Ok(event);
+            }
+            let Some(reader) = &mut self.reader else { return Ok(event) };
+            if intake.window_is_open() {
+                // What comes now belongs to this window, and a wake-up for each record would be wasted.
+                if reader.gather(left.min(GATHER)) {
+                    reader.deliver(intake)?;
+                    return Ok(if reader.is_done() { SourceEvent::End } else { event });
+                }
+            } else if reader.wait(left.min(LOOK_EVERY)) {
                 return Ok(event);
             }
             event = self.event()?;
@@ -478,6 +511,9 @@ impl Source for KafkaSource {
     }
 
     fn landed(&mut self, positions: &Positions) {
+        if !self.options.commit_landed {
+            return;
+        }
         for (partition, position) in positions.iter() {
             if self.committed.get(partition) != Some(position) {
                 self.landed.set(partition.clone(), position.clone());

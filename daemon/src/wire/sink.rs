@@ -14,6 +14,7 @@ use tidemill_engine::clock::Clock;
 use tidemill_engine::job::MakeSink;
 use tidemill_engine::sink::{Sink, SinkError};
 
+use super::kafka_sink::{self, FromJob};
 use super::storage::Storages;
 use crate::state::State;
 
@@ -49,6 +50,8 @@ pub struct Order {
     pub schema: SchemaRef,
     /// Bytes its encoders may hold.
     pub memory: usize,
+    /// What it takes from the job's source and window.
+    pub from: FromJob,
     /// The daemon's folder.
     pub state: Arc<State>,
     /// The clock.
@@ -60,12 +63,18 @@ pub struct Order {
 pub fn factory(order: Order) -> MakeSink {
     Box::new(move || {
         let (settings, job) = (&order.settings, &order.job);
+        let kept = || KeptPositions::in_file(order.state.positions_file(job, order.role.as_str()));
+        if let config::Sink::Kafka(kafka) = settings {
+            let instance = order.state.instance();
+            let options = kafka_sink::options(kafka, job, instance, &order.schema, order.memory, &order.from);
+            return kafka_sink::make(kafka.transactional, options, &order.from, kept, &order.clock);
+        }
         let files =
             files(settings, &order.storages, job, order.state.instance(), &order.schema, order.memory, &order.clock)?;
         match files {
             Some(options) => Ok(Box::new(FilesSink::new(options)?) as Box<dyn Sink>),
             None => {
-                let positions = KeptPositions::in_file(order.state.positions_file(job, order.role.as_str()));
+                let positions = kept();
                 Ok(match settings {
                     config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
                     _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
@@ -80,6 +89,12 @@ pub fn factory(order: Order) -> MakeSink {
 /// # Errors
 /// What is wrong.
 pub fn check(settings: &config::Sink, storages: &Storages, job: &str, schema: &SchemaRef) -> Result<(), String> {
+    if let config::Sink::Kafka(kafka) = settings {
+        let from = FromJob { group: None, slot: Arc::default(), max_age: std::time::Duration::from_secs(1) };
+        let options = kafka_sink::options(kafka, job, "check", schema, 1 << 20, &from);
+        let made = kafka_sink::make(kafka.transactional, options, &from, KeptPositions::in_memory, &Clock::system());
+        return made.map(drop).map_err(|e| e.message);
+    }
     let Some(uri) = settings.path() else { return Ok(()) };
     storage::check(uri, storages.get(settings.storage())).map_err(|e| e.to_string())?;
     let nowhere = Arc::new(LocalStore::new("."));
@@ -137,7 +152,7 @@ fn files_in(
             options.file_size = ndjson.file_size;
             options.format = FileFormat::Ndjson;
         }
-        config::Sink::Stdout(_) | config::Sink::Blackhole(_) => return None,
+        config::Sink::Kafka(_) | config::Sink::Stdout(_) | config::Sink::Blackhole(_) => return None,
     }
     Some(options)
 }

@@ -5,5 +5,6 @@ mod bounded;
 mod decode;
 mod faults;
 mod harness;
+mod kafka_to_kafka;
 mod kills;
 mod support;
