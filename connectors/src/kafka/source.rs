@@ -61,6 +61,8 @@ pub struct KafkaSource {
     replace_due: bool,
     /// A revocation came while partitions were being assigned: the assign may have answered it.
     lost: bool,
+    /// This client has lost its membership at some time.
+    was_lost: bool,
     revoked_at: Option<Duration>,
     warned: bool,
     /// Ends of a bounded source, resolved once for each partition.
@@ -109,6 +111,7 @@ impl KafkaSource {
             seen_activity: 0,
             replace_due: false,
             lost: false,
+            was_lost: false,
             revoked_at: None,
             warned: false,
             stops: BTreeMap::new(),
@@ -164,7 +167,7 @@ impl KafkaSource {
 
     fn client_error(&mut self, consumer: &KafkaConsumer, error: &KafkaError) -> Result<(), SourceError> {
         if let Some((code, text)) = consumer.client().fatal_error() {
-            return Err(errors::fatal(code, &text, self.options.member_id().as_deref()));
+            return Err(errors::fatal(code, &text, self.options.member_id().as_deref(), self.was_lost));
         }
         let Some(code) = error.rdkafka_error_code() else {
             return Err(SourceError::retry(format!("kafka client: {error}")));
@@ -205,6 +208,7 @@ impl KafkaSource {
                 for p in self.membership.assigned().iter().filter(|p| *lost || partitions.contains(p)) {
                     list.add_partition(&p.topic, p.index);
                 }
+                self.was_lost |= *lost;
                 self.membership.revoked(partitions, *lost, eager);
                 self.revoked_at = Some(self.clock.now());
                 if eager { consumer.unassign() } else { consumer.incremental_unassign(&list) }

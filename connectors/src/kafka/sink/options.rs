@@ -244,7 +244,9 @@ impl KafkaSinkOptions {
         if !faults.is_empty() {
             return Err(SinkError::person(format!("kafka sink of job {}: {}", self.job, faults.join("; "))));
         }
-        let queue = (self.memory / 2).clamp(MIB, 1 << 30);
+        // A message that is larger than the queue would never find room.
+        let largest = self.properties.get("message.max.bytes").and_then(|v| v.parse().ok()).unwrap_or(1_000_000);
+        let queue = (self.memory / 2).max(2 * largest).clamp(MIB, 1 << 31);
         let linger_ms = if self.max_age <= LATENCY { "0" } else { "5" };
         let mut config = ClientConfig::new();
         config
