@@ -185,3 +185,20 @@ async fn commits_are_quick_and_idle_partitions_cost_nothing() {
     assert!(medians[0] < Duration::from_millis(60), "a wait of 100 ms is back: {medians:?}");
     assert!(medians[1] < medians[0] * 3 + Duration::from_millis(5), "{medians:?}");
 }
+
+/// With the compare switched off the suite's cases about zombies find doubled rows: else they would prove nothing.
+#[test]
+fn without_the_compare_the_suite_fails() {
+    for case in ["compare_fails", "zombie_of_another_instance", "two_writers_race"] {
+        let out = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("frozen_peers::{case}")])
+            .env("TIDEMILL_COMPARE", "off")
+            .env("TIDEMILL_TEST_BROKERS", broker().brokers())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(!out.status.success() && said.contains("1 failed"), "{case} passed without a compare:\n{said}");
+        let reasons = ["expected the commit to be lost", "refused(&zombie", "one lands and one does not"];
+        assert!(reasons.iter().any(|r| said.contains(r)), "{case}:\n{said}");
+    }
+}

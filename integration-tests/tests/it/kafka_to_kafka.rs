@@ -305,7 +305,7 @@ fn daemons_come_and_go() {
 
 /// A daemon is frozen past its session with a window in its hands, another takes over, and it wakes up again.
 /// Answers what came of it.
-fn frozen(rounds: u64, env: &[(&str, &str)]) -> Report {
+fn frozen(rounds: u64) -> Report {
     let kafka = Kafka::shared();
     let topic = kafka.topic("k2k-frozen", 4, &[]).unwrap();
     let place = Place::new("k2k-frozen");
@@ -315,7 +315,7 @@ fn frozen(rounds: u64, env: &[(&str, &str)]) -> Report {
     a.job.max_rows = 3_000;
     let b = a.instance("b");
     let producer = Producer::start(kafka.brokers(), Plan::endless(&topic, 4, 4_000)).unwrap();
-    let (mut zombie, mut other) = (a.spawn(env), b.spawn(env));
+    let (mut zombie, mut other) = (a.spawn(&[]), b.spawn(&[]));
     for _ in 0..rounds {
         let before = a.messages(kafka);
         assert!(a.wait_more(kafka, &mut zombie, before, LIMIT), "no commit:\n{}", zombie.log());
@@ -345,21 +345,7 @@ fn frozen(rounds: u64, env: &[(&str, &str)]) -> Report {
 #[test]
 fn a_frozen_daemon_that_wakes_up_commits_nothing_twice() {
     let _alone = alone();
-    assert_clean(&frozen(setting("TIDEMILL_FREEZES", 2), &[]), 5_000);
-}
-
-/// The same without the compare: if this found nothing, the test above would prove nothing.
-#[test]
-fn without_the_compare_a_frozen_daemon_doubles() {
-    let _alone = alone();
-    let mut doubled = 0;
-    for _ in 0..3 {
-        doubled += frozen(2, &[("TIDEMILL_COMPARE", "off")]).doubled;
-        if doubled > 0 {
-            break;
-        }
-    }
-    assert!(doubled > 0, "nothing came twice with the compare switched off");
+    assert_clean(&frozen(setting("TIDEMILL_FREEZES", 2)), 5_000);
 }
 
 #[test]

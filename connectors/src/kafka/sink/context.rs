@@ -52,7 +52,21 @@ impl SinkContext {
 impl ClientContext for SinkContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // What is wrong is told by the run that ends over it, once.
-        if matches!(facility, "FAIL" | "ERROR" | "BROKERFAIL" | "TERMINATE" | "TXNERR" | "REQTMOUT") {
+        const TOLD: &[&str] = &[
+            "FAIL",
+            "ERROR",
+            "FATAL",
+            "BROKERFAIL",
+            "TERMINATE",
+            "REQTMOUT",
+            "TXNERR",
+            "ADDPARTS",
+            "ADDOFFSETS",
+            "TXNOFFSETS",
+            "ENDTXN",
+            "GETPID",
+        ];
+        if TOLD.contains(&facility) {
             tracing::debug!(target: "librdkafka", job = self.job, facility, "{message}");
             return;
         }
