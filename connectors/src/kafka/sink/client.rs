@@ -28,6 +28,8 @@ pub(super) const COMMIT_WITHIN: Duration = Duration::from_secs(30);
 pub(super) const INIT_WITHIN: Duration = Duration::from_secs(30);
 /// Longest that aborting may take before it is left to the broker's own timeout.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
+/// Longest single wait for messages in flight.
+const FLUSH_TURN: Duration = Duration::from_millis(5);
 /// How often a full queue is looked at again.
 const FULL_QUEUE: Duration = Duration::from_millis(2);
 
@@ -218,7 +220,14 @@ impl Client {
 
     /// Waits until every message is in the brokers' logs.
     pub(super) fn flush(&self) -> Result<(), SinkError> {
-        if transactions::flush(&*self.producer, COMMIT_WITHIN) {
+        // In short turns: each wakes the client's threads, which miss now and then that a partition has joined the
+        // transaction, and then sleep for a second (seen with librdkafka 2.12.1).
+        let give_up = self.clock.now() + COMMIT_WITHIN;
+        let mut flushed = transactions::flush(&*self.producer, FLUSH_TURN);
+        while !flushed && self.clock.now() < give_up {
+            flushed = transactions::flush(&*self.producer, FLUSH_TURN);
+        }
+        if flushed {
             self.serve();
             return match self.producer.context().take_undelivered() {
                 None => Ok(()),

@@ -289,6 +289,7 @@ impl Worker {
             }
             return self.anchor(ranges);
         }
+        let group = self.group()?;
         let lose = self.options.lose.take();
         let offsets = self.ledger.offsets(ranges)?;
         let abandoned = self.abandoned.clone();
@@ -296,13 +297,10 @@ impl Worker {
         if !client.is_open() {
             client.begin()?;
         }
-        // First: a request for offsets that meets one for new partitions at the coordinator makes the latter wait 20 ms.
-        client.flush()?;
         failpoint!("kafka.before_offsets");
-        let group = self.group()?;
-        let client = self.client()?;
         client.send_offsets(&offsets, &group)?;
         failpoint!("kafka.after_offsets");
+        client.flush()?;
         failpoint!("kafka.before_commit");
         if lose == Some(false) {
             // As in a process that died here: the transaction stays open.
