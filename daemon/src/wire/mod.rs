@@ -4,9 +4,9 @@ pub mod budget;
 #[cfg(feature = "delta")]
 pub mod delta;
 pub mod format;
+pub mod history;
 #[cfg(feature = "iceberg")]
 pub mod iceberg;
-pub mod history;
 pub mod sink;
 pub mod source;
 pub mod sql;

@@ -71,7 +71,12 @@ impl UnderTest for Iceberg {
 
     fn surroundings(&self) -> Surroundings {
         let servers = vec![Part::S3, Part::Catalog];
-        Surroundings { servers: servers.clone(), http: servers, commits: Some(Part::Catalog), ..Surroundings::default() }
+        Surroundings {
+            servers: servers.clone(),
+            http: servers,
+            commits: Some(Part::Catalog),
+            ..Surroundings::default()
+        }
     }
 
     fn server(&mut self, part: Part) -> Result<&mut dyn Server> {
@@ -94,7 +99,8 @@ impl UnderTest for Iceberg {
     }
 
     fn read(&self, tally: &mut Tally<'_>) -> Result<()> {
-        let args = [self.catalog.uri(), "shop.clicks".into(), self.store.server.endpoint(), self.catalog.warehouse().into()];
+        let args =
+            [self.catalog.uri(), "shop.clicks".into(), self.store.server.endpoint(), self.catalog.warehouse().into()];
         readers::read("iceberg", &args.each_ref().map(String::as_str), &[], tally)
     }
 }
