@@ -28,7 +28,7 @@ impl Store {
         let mut links = Vec::new();
         for _ in 0..setup.daemons {
             let link = Proxy::start(&setup.runtime, Speech::Http(is_commit))?;
-            link.forward_to(server.address());
+            link.forward_to(server.front().address());
             links.push(link);
         }
         Ok(Self { server, bucket, links })
@@ -112,7 +112,7 @@ impl UnderTest for ParquetS3 {
     }
 
     fn read(&self, tally: &mut Tally<'_>) -> Result<()> {
-        let address = self.store.server.address().to_string();
+        let address = self.store.server.front().address().to_string();
         readers::read("parquet", &["s3", &address, &format!("{}/out", self.store.bucket)], &[], tally)
     }
 }
@@ -125,7 +125,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(store: &Store, folder: &str) -> Self {
-        Self { server: store.server.address(), prefix: format!("/{}/{folder}", store.bucket) }
+        Self { server: store.server.front().address(), prefix: format!("/{}/{folder}", store.bucket) }
     }
 }
 
