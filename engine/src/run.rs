@@ -146,7 +146,7 @@ fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>
     let mut start = Start::new(assigned.clone(), mark, spec.dead_letter.is_some());
     let (mut main, mut dead): (Slot, Slot) = (None, None);
     loop {
-        match start.next() {
+        match start.step() {
             Step::Recover(target) => {
                 let make = match target {
                     Target::Main => {
