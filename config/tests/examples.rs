@@ -205,3 +205,13 @@ fn later_checks_find_their_line() {
     assert_eq!(above.line, line_of("[job.orders.source]"), "a key not in the file is found at its table");
     assert_eq!(loaded.fault_at("nowhere", "x").line, 1);
 }
+
+#[test]
+fn postgres_loads() {
+    let loaded = example("postgres.toml");
+    assert_eq!(loaded.warnings, []);
+    let job = &loaded.config.jobs["orders"];
+    let Sink::Postgres(sink) = &job.sink else { panic!("postgres") };
+    assert_eq!((sink.table.as_str(), sink.mode, sink.create), ("public.orders", PostgresMode::Upsert, true));
+    assert_eq!((sink.key.as_slice(), sink.history), (&[Text::from("event_id")][..], Duration::from_secs(7 * 86_400)));
+}

@@ -87,6 +87,9 @@ pub fn run(request: &Request) -> anyhow::Result<u8> {
 
 /// What the sink holds, without touching it.
 async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
+    if let config::Sink::Postgres(postgres) = &job.settings.sink {
+        return Ok(wire::postgres::positions(postgres, &job.name, &job.schema).await?);
+    }
     #[cfg(feature = "delta")]
     if let config::Sink::Delta(delta) = &job.settings.sink {
         let place = wire::delta::place(delta, &job.storages)?;

@@ -76,7 +76,8 @@ pub fn rows(rejects: &[Reject], now_ms: i64) -> RecordBatch {
         headers.append(true);
         stage.append_value(reject.stage.as_str());
         cause.append_value(reject.cause);
-        error.append_value(&reject.error);
+        // It may quote the record, and not every target takes a NUL in a text.
+        error.append_value(reject.error.replace('\0', "\u{2400}"));
         rejected_at.append_value(now_ms);
     }
     let columns: Vec<ArrayRef> = vec![

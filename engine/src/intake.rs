@@ -176,6 +176,7 @@ impl Intake {
 }
 
 /// What the intake knows of a window at its cut.
+#[derive(Clone)]
 pub(crate) struct ClosedWindow {
     pub facts: Facts,
     /// Next expected offset by slot.

@@ -1,5 +1,6 @@
 //! A job: its parts, and the thread that starts runs until the job is over.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -116,6 +117,8 @@ pub(crate) struct JobContext {
     pub windows: Vec<Arc<dyn WindowOperator>>,
     pub rejects_per_minute: Arc<Mutex<RateLimit>>,
     pub former: Arc<Mutex<Vec<Chunk>>>,
+    /// Records to be read carefully, because the sink refused a row among them; 0: none.
+    pub careful: AtomicU64,
     pub progress: Arc<Progress>,
     pub runtime: tokio::runtime::Handle,
     pub stop: Stop,
@@ -140,6 +143,7 @@ pub fn spawn(
         windows,
         rejects_per_minute: Arc::new(Mutex::new(RateLimit::new(spec.max_errors_per_minute))),
         former: Arc::default(),
+        careful: AtomicU64::new(0),
         progress,
         runtime,
         stop,
@@ -223,6 +227,14 @@ fn attempt(context: &JobContext) -> Result<JobEnd, RunError> {
             Ok(RunEnd::Again) => {}
             Ok(RunEnd::Finished) => break Ok(JobEnd::Finished),
             Ok(RunEnd::Stopped) => break Ok(JobEnd::Stopped),
+            Err(error) if error.is_bad_row() && context.careful.load(Ordering::Relaxed) == 0 => {
+                // The refused window, the one staged behind it, and as many again: they may come in another order.
+                let records = context.spec.bounds.get().max_rows.saturating_mul(4);
+                context.careful.store(records, Ordering::Relaxed);
+                tracing::warn!(job = context.spec.name, %error, "the sink refused a window, looking for the record");
+                context.progress.error(&error.to_string());
+                source.end_run();
+            }
             Err(error) => break Err(error),
         }
     };

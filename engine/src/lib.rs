@@ -19,6 +19,7 @@ pub mod format;
 mod held_back;
 pub mod history;
 pub mod intake;
+mod isolate;
 pub mod job;
 pub mod mark;
 pub mod metrics;

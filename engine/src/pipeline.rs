@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::dead_letter;
 use crate::decode::{DecodeStage, DecodedChunk};
 use crate::failpoint;
-use crate::format::Reject;
+use crate::format::{Reject, Stage};
 use crate::held_back::HeldBack;
 use crate::intake::ClosedWindow;
 use crate::job::OnError;
@@ -28,7 +28,7 @@ use crate::progress::{LandedWindow, Progress};
 use crate::protocol::{self, Answer, Target};
 use crate::rate::RateLimit;
 use crate::run::RunError;
-use crate::sink::{Commit, Receipt, Sink, SinkError, Staging};
+use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staged, Staging};
 use crate::window::Cause;
 use crate::window_error;
 
@@ -39,6 +39,7 @@ pub(crate) enum Item {
 }
 
 /// The in-band mark of a window's end.
+#[derive(Clone)]
 pub(crate) struct Cut {
     pub cause: Cause,
     pub at: Duration,
@@ -69,6 +70,8 @@ pub(crate) struct PipelineParts {
     /// Windows of this run that landed.
     pub done: Arc<AtomicU64>,
     pub clock: Clock,
+    /// The sink refused rows: every chunk is a window, and the culprit is looked for.
+    pub careful: bool,
 }
 
 /// What a sealed window's commit came to.
@@ -84,17 +87,17 @@ enum Pending {
     Cut(Cut),
 }
 
-struct Pipeline {
-    parts: PipelineShared,
+pub(crate) struct Pipeline {
+    pub(crate) parts: PipelineShared,
     /// Where rows of the open window go, and whether any went.
-    staging: Option<Box<dyn Staging>>,
-    rows: u64,
-    dead_staging: Option<Box<dyn Staging>>,
-    dead_rows: u64,
+    pub(crate) staging: Option<Box<dyn Staging>>,
+    pub(crate) rows: u64,
+    pub(crate) dead_staging: Option<Box<dyn Staging>>,
+    pub(crate) dead_rows: u64,
     /// Rejects below these positions are in the dead letters already.
-    dead_floor: Option<Positions>,
-    windows: Option<Vec<Box<dyn OpenWindow>>>,
-    sinks: Option<(HeldSink, Option<HeldSink>)>,
+    pub(crate) dead_floor: Option<Positions>,
+    pub(crate) windows: Option<Vec<Box<dyn OpenWindow>>>,
+    pub(crate) sinks: Option<(HeldSink, Option<HeldSink>)>,
     committing: Option<JoinHandle<Result<Done, RunError>>>,
     /// Windows without rows that wait. Never beside a commit in flight, which covers them.
     held_back: Option<HeldBack>,
@@ -102,21 +105,22 @@ struct Pipeline {
     window_from: Vec<i64>,
 }
 
-struct PipelineShared {
-    partitions: Arc<[Partition]>,
-    stage: Arc<DecodeStage>,
-    windows: Vec<Arc<dyn WindowOperator>>,
-    on_error: OnError,
-    rejects_per_minute: Arc<Mutex<RateLimit>>,
-    former: Arc<Mutex<Vec<Chunk>>>,
-    progress: Arc<Progress>,
-    done: Arc<AtomicU64>,
-    clock: Clock,
+pub(crate) struct PipelineShared {
+    pub(crate) partitions: Arc<[Partition]>,
+    pub(crate) stage: Arc<DecodeStage>,
+    pub(crate) windows: Vec<Arc<dyn WindowOperator>>,
+    pub(crate) on_error: OnError,
+    pub(crate) rejects_per_minute: Arc<Mutex<RateLimit>>,
+    pub(crate) former: Arc<Mutex<Vec<Chunk>>>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) done: Arc<AtomicU64>,
+    pub(crate) clock: Clock,
 }
 
 /// Runs until the intake's end of the queue is dropped and everything before is committed, or something fails.
 pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -> Result<(), RunError> {
-    let depth = parts.depth;
+    let (depth, careful) = (parts.depth, parts.careful);
+    let mut held = Vec::new();
     let begins = |p: &Partition| parts.sink.held.offset(p).unwrap_or_default();
     let mut pipeline = Pipeline {
         window_from: parts.partitions.iter().map(begins).collect(),
@@ -162,8 +166,13 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             next = ready(&mut ahead) => match next? {
                 Ready::Rows(decoded) => {
                     chunk_memory -= decoded.chunk.memory();
-                    pipeline.take(decoded).await?;
+                    if careful {
+                        held.push(decoded);
+                    } else {
+                        pipeline.take(decoded).await?;
+                    }
                 }
+                Ready::Cut(cut) if careful => pipeline.cut_carefully(std::mem::take(&mut held), cut).await?,
                 Ready::Cut(cut) => pipeline.cut(cut).await?,
             },
         }
@@ -219,28 +228,39 @@ async fn landed(committing: &mut Option<JoinHandle<Result<Done, RunError>>>) -> 
 
 impl Pipeline {
     /// Rows and rejects of one chunk, in order.
-    async fn take(&mut self, decoded: DecodedChunk) -> Result<(), RunError> {
+    async fn take(&mut self, mut decoded: DecodedChunk) -> Result<(), RunError> {
+        self.feed(&mut decoded).await?;
+        self.recycle(decoded.chunk);
+        Ok(())
+    }
+
+    /// As [`take`](Pipeline::take), and the chunk stays as it is.
+    pub(crate) async fn feed(&mut self, decoded: &mut DecodedChunk) -> Result<(), RunError> {
         let metrics = &self.parts.progress.metrics;
         metrics.decoded_rows.increment(decoded.decoded_rows as u64);
         metrics.tombstones.increment(decoded.tombstones_skipped);
         if !decoded.rejects.is_empty() {
-            self.reject(decoded.rejects).await?;
+            self.reject(std::mem::take(&mut decoded.rejects)).await?;
         }
-        {
-            let mut former = self.parts.former.lock().unwrap_or_else(PoisonError::into_inner);
-            if former.len() < 4 {
-                former.push(decoded.chunk);
-            }
-        }
-        if decoded.rows.num_rows() == 0 {
+        let empty = RecordBatch::new_empty(decoded.rows.schema());
+        let rows = std::mem::replace(&mut decoded.rows, empty);
+        if rows.num_rows() == 0 {
             return Ok(());
         }
         if self.parts.windows.is_empty() {
-            return self.write(decoded.rows).await;
+            return self.write(rows).await;
         }
         let windows = self.windows.get_or_insert_with(|| self.parts.windows.iter().map(|op| op.open()).collect());
-        let pushed = windows[0].push(decoded.rows).await;
+        let pushed = windows[0].push(rows).await;
         pushed.map_err(|e| self.refused_rows(e))
+    }
+
+    /// The memory of a chunk that is done with serves the next.
+    pub(crate) fn recycle(&self, chunk: Chunk) {
+        let mut former = self.parts.former.lock().unwrap_or_else(PoisonError::into_inner);
+        if former.len() < 4 {
+            former.push(chunk);
+        }
     }
 
     async fn write(&mut self, rows: RecordBatch) -> Result<(), RunError> {
@@ -267,7 +287,7 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn reject(&mut self, mut rejects: Vec<Reject>) -> Result<(), RunError> {
+    pub(crate) async fn reject(&mut self, mut rejects: Vec<Reject>) -> Result<(), RunError> {
         // In the source's order, whoever refused them.
         rejects.sort_by(|a, b| (&a.record.partition, a.record.offset).cmp(&(&b.record.partition, b.record.offset)));
         let outcome = self.parts.on_error.as_str();
@@ -298,6 +318,13 @@ impl Pipeline {
         }
         tracing::debug!(count = rejects.len(), %place, error = first.error, "records refused");
         if let Some(floor) = &self.dead_floor {
+            for r in rejects.iter().filter(|r| r.stage == Stage::Sink) {
+                if !protocol::is_new(floor, &r.record.partition, r.record.offset) {
+                    // Refused now, perhaps taken when the dead letters moved on: then it is in the source only.
+                    tracing::warn!(partition = %r.record.partition, offset = r.record.offset, error = r.error,
+                        "the sink refused a record that lies behind the dead letters' position already");
+                }
+            }
             rejects.retain(|r| protocol::is_new(floor, &r.record.partition, r.record.offset));
             if !rejects.is_empty() {
                 if self.dead_staging.is_none() {
@@ -386,7 +413,7 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn finish_windows(&mut self) -> Result<(), RunError> {
+    pub(crate) async fn finish_windows(&mut self) -> Result<(), RunError> {
         let Some(windows) = self.windows.take() else { return Ok(()) };
         let operators = self.parts.windows.clone();
         let mut windows = windows.into_iter().zip(operators.iter()).peekable();
@@ -421,21 +448,25 @@ impl Pipeline {
 
     fn settle(&mut self, done: Result<Done, RunError>) -> Result<(), RunError> {
         let done = done?;
-        let window = &done.cut.window;
-        let (newest, span) = times(&self.parts.partitions, window);
-        self.parts.progress.window_landed(&LandedWindow {
-            cause: done.cut.cause,
-            records: window.facts.rows,
-            receipt: &done.receipt,
-            cut_at: done.cut.at,
-            span_ms: span,
-            newest_ms: &newest,
-            positions: &done.sink.held,
-        });
+        self.publish(&done.cut, &done.receipt, &done.sink.held);
         // A window that was held back has been counted.
         self.parts.done.fetch_add(u64::from(!done.cut.counted), Ordering::Release);
         self.sinks = Some((done.sink, done.dead));
         Ok(())
+    }
+
+    /// Tells whoever watches of a window that landed.
+    pub(crate) fn publish(&self, cut: &Cut, receipt: &Receipt, held: &Positions) {
+        let (newest, span) = times(&self.parts.partitions, &cut.window);
+        self.parts.progress.window_landed(&LandedWindow {
+            cause: cut.cause,
+            records: cut.window.facts.rows,
+            receipt,
+            cut_at: cut.at,
+            span_ms: span,
+            newest_ms: &newest,
+            positions: held,
+        });
     }
 }
 
@@ -460,51 +491,71 @@ impl Drop for Pipeline {
     }
 }
 
-/// Commits a window to both sinks, in the protocol's order.
 #[allow(clippy::too_many_arguments)]
 async fn commit(
     mut sink: HeldSink,
-    mut staging: Option<Box<dyn Staging>>,
+    staging: Option<Box<dyn Staging>>,
     mut dead: Option<HeldSink>,
-    mut dead_staging: Option<Box<dyn Staging>>,
+    dead_staging: Option<Box<dyn Staging>>,
     dead_rows: u64,
     partitions: Arc<[Partition]>,
     cut: Cut,
     progress: Arc<Progress>,
 ) -> Result<Done, RunError> {
     let ends = &cut.window.ends;
+    let dead_part = (dead_staging, dead_rows);
+    let receipt = land(&mut sink, staging, dead.as_mut(), dead_part, &partitions, ends, &progress).await?;
+    Ok(Done { sink, dead, cut, receipt })
+}
+
+/// Commits a window to both sinks, in the protocol's order.
+pub(crate) async fn land(
+    sink: &mut HeldSink,
+    staging: Option<Box<dyn Staging>>,
+    mut dead: Option<&mut HeldSink>,
+    (mut dead_staging, dead_rows): (Option<Box<dyn Staging>>, u64),
+    partitions: &[Partition],
+    ends: &[i64],
+    progress: &Progress,
+) -> Result<Receipt, RunError> {
+    // Sealed first: a row that the sink refuses becomes a dead letter too, and has to be known before those move on.
+    let mut staged = seal(staging).await?;
     let mut receipt = Receipt::default();
     for target in protocol::COMMIT_ORDER {
         match target {
             Target::DeadLetters => {
                 if let (Some(dead), Some(staging)) = (dead.as_mut(), dead_staging.take()) {
-                    let done = commit_to(dead, Some(staging), &partitions, ends, &progress).await;
-                    done.map_err(|e| e.of("dead_letter"))?;
+                    let of_dead = |e: RunError| e.of("dead_letter");
+                    let staged = seal(Some(staging)).await.map_err(of_dead)?;
+                    commit_to(dead, staged, partitions, ends, progress).await.map_err(of_dead)?;
                     progress.metrics.dead_letters.increment(dead_rows);
                     failpoint!("run.after_dead_letter");
                 }
             }
             Target::Main => {
                 failpoint!("run.before_commit");
-                receipt = commit_to(&mut sink, staging.take(), &partitions, ends, &progress).await?;
+                receipt = commit_to(sink, staged.take(), partitions, ends, progress).await?;
                 failpoint!("run.after_commit");
             }
         }
     }
-    Ok(Done { sink, dead, cut, receipt })
+    Ok(receipt)
+}
+
+async fn seal(staging: Option<Box<dyn Staging>>) -> Result<Option<Staged>, RunError> {
+    match staging {
+        Some(staging) => Ok(Some(staging.seal().await?)),
+        None => Ok(None),
+    }
 }
 
 async fn commit_to(
     to: &mut HeldSink,
-    staging: Option<Box<dyn Staging>>,
+    staged: Option<Staged>,
     partitions: &[Partition],
     ends: &[i64],
     progress: &Progress,
 ) -> Result<Receipt, RunError> {
-    let staged = match staging {
-        Some(staging) => Some(staging.seal().await?),
-        None => None,
-    };
     let ranges = protocol::window_ranges(&to.held, partitions.iter().zip(ends.iter().copied()));
     if ranges.is_empty() {
         return match staged {
@@ -512,10 +563,16 @@ async fn commit_to(
             Some(staged) => Err(RunError::bug(format!("{} rows belong to no offset range", staged.rows))),
         };
     }
-    let result = to.sink.commit(staged, &ranges).await;
+    let mut result = to.sink.commit(staged, &ranges).await;
     let answer = Answer::of(&result);
     if !protocol::answered(&mut to.held, &ranges, answer) {
         progress.metrics.commit(answer.as_str());
+    }
+    if let Err(error) = &mut result
+        && error.reaction == Reaction::BadRow
+    {
+        // Too late to look for it: see promise 4 of `Sink`.
+        error.reaction = Reaction::Person;
     }
     match result? {
         Commit::Landed(receipt) => Ok(receipt),

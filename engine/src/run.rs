@@ -68,6 +68,11 @@ impl RunError {
         }
     }
 
+    /// The sink refuses a row of the window: which one is found by reading it again carefully.
+    pub(crate) fn is_bad_row(&self) -> bool {
+        matches!(self, Self::Part { part: "sink", reaction: Reaction::BadRow, .. })
+    }
+
     pub(crate) fn needs_a_person(&self) -> bool {
         matches!(self, Self::Part { reaction: Reaction::Person | Reaction::BadRow, .. })
     }
@@ -246,6 +251,8 @@ struct Reading<'a> {
     done: Arc<AtomicU64>,
     /// What the source said while the queue was full.
     heard: Option<SourceEvent>,
+    /// Records that are still to be read carefully; 0: this run is not careful.
+    careful: u64,
 }
 
 impl<'a> Reading<'a> {
@@ -260,6 +267,7 @@ impl<'a> Reading<'a> {
         let intake = Intake::new(begin, spec.limits.chunk, spec.keep);
         let (queue, receiver) = mpsc::channel(spec.limits.queued_chunks.max(1));
         let done = Arc::new(AtomicU64::new(0));
+        let careful = context.careful.load(Ordering::Relaxed);
         let pipeline = match sink {
             None => context.runtime.spawn(async { Ok(()) }),
             Some(sink) => context.runtime.spawn(pipeline::run(
@@ -276,11 +284,12 @@ impl<'a> Reading<'a> {
                     progress: context.progress.clone(),
                     done: done.clone(),
                     clock: spec.clock.clone(),
+                    careful: careful > 0,
                 },
                 receiver,
             )),
         };
-        Self { context, source, intake, queue: Some(queue), pipeline, cuts: 0, done, heard: None }
+        Self { context, source, intake, queue: Some(queue), pipeline, cuts: 0, done, heard: None, careful }
     }
 
     fn read(mut self) -> Result<RunEnd, RunError> {
@@ -298,7 +307,13 @@ impl<'a> Reading<'a> {
             if !idle && self.pipeline.is_finished() {
                 return Err(self.why_pipeline_ended());
             }
-            let bounds = self.context.spec.bounds.get();
+            let mut bounds = self.context.spec.bounds.get();
+            if self.careful > 0 {
+                // A window is a chunk: what the sink refuses is looked for in memory.
+                let chunk = self.context.spec.limits.chunk;
+                bounds.max_rows = bounds.max_rows.min(chunk.records as u64);
+                bounds.max_bytes = bounds.max_bytes.min(chunk.bytes as u64);
+            }
             let facts = self.facts();
             let now = clock.now();
             let wait = match window::wait(&bounds, &facts, now) {
@@ -324,7 +339,15 @@ impl<'a> Reading<'a> {
                 SourceEvent::Continue => {
                     let now = clock.now();
                     if let Some(cause) = window::decide(&bounds, &self.facts(), now) {
+                        let rows = self.intake.facts().rows;
                         self.cut(cause)?;
+                        if self.careful > 0 {
+                            self.careful = self.careful.saturating_sub(rows);
+                            self.context.careful.store(self.careful, Ordering::Relaxed);
+                            if self.careful == 0 {
+                                return self.careful_no_more();
+                            }
+                        }
                     } else if self.intake.chunk_is_full() {
                         self.hand_on()?;
                     }
@@ -342,6 +365,14 @@ impl<'a> Reading<'a> {
                 }
             }
         }
+    }
+
+    /// What the sink had refused lies behind: the next run takes whole windows again.
+    fn careful_no_more(mut self) -> Result<RunEnd, RunError> {
+        self.drain()?;
+        self.refresh(u64::MAX);
+        self.source.end_run();
+        Ok(RunEnd::Again)
     }
 
     fn facts(&self) -> window::Facts {

@@ -18,7 +18,10 @@ use crate::partition::{OffsetRanges, Partition, Positions};
 /// 2. Nothing staged is visible to a reader before its commit has landed, whatever crashes.
 /// 3. An error of `commit` with [`Reaction::Unknown`] means that it may have landed: the caller drops the
 ///    sink, opens a new one and asks [`recover`](Sink::recover). The sink deletes nothing of such a commit.
-/// 4. [`recover`](Sink::recover) first finishes or fences what former owners had decided, then reads the truth.
+/// 4. A row that the target refuses is an error of its staging ([`Reaction::BadRow`], of `write` or `seal`, never of
+///    `commit`: dead letters of the window are committed in between). The sink goes on serving: the caller looks for the
+///    row with smaller windows.
+/// 5. [`recover`](Sink::recover) first finishes or fences what former owners had decided, then reads the truth.
 #[async_trait]
 pub trait Sink: Send {
     /// Positions this job holds: of `partitions` at least, of all its partitions where that costs nothing more

@@ -21,7 +21,7 @@ use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::progress::Progress;
 use tidemill_engine::sink::Sink;
 use tidemill_engine::source::{Source, SourceError, SourceEvent};
-use tidemill_engine::testkit::{Injected, MemoryStore};
+use tidemill_engine::testkit::{Injected, MemoryStore, Refusal};
 use tidemill_engine::window::WindowBounds;
 
 const PARTITIONS: i32 = 3;
@@ -119,6 +119,33 @@ impl Decoder for Places {
     }
 }
 
+/// As [`Places`], and refuses nothing.
+struct AllPlaces;
+
+impl Format for AllPlaces {
+    fn schema(&self) -> SchemaRef {
+        Format::schema(&Places)
+    }
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(AllPlaces)
+    }
+}
+
+impl Decoder for AllPlaces {
+    fn decode(&mut self, chunk: &Chunk) -> Decoded {
+        let rows = RecordBatch::try_new(
+            Format::schema(self),
+            vec![
+                Arc::new(chunk.iter().map(|r| Some(&*r.partition.topic)).collect::<StringArray>()),
+                Arc::new(chunk.iter().map(|r| r.partition.index).collect::<Int32Array>()),
+                Arc::new(chunk.iter().map(|r| r.offset).collect::<Int64Array>()),
+            ],
+        )
+        .expect("as the schema says");
+        Decoded { rows, records: None, rejects: vec![], tombstones_skipped: 0 }
+    }
+}
+
 #[derive(Default)]
 struct Marks(Mutex<Option<Mark>>);
 
@@ -162,10 +189,16 @@ fn spec(seed: u64, instance: &'static str, store: &MemoryStore, dead: &MemorySto
     }
 }
 
-/// Runs `owners` on one sink; none of them knows of the others.
-fn history(seed: u64, owners: &[&'static str], runtime: &tokio::runtime::Runtime) {
+/// Runs `owners` on one sink; none of them knows of the others. The sink refuses the rows of so many records.
+fn history(seed: u64, owners: &[&'static str], refused: usize, runtime: &tokio::runtime::Runtime) {
     let (store, dead) = (MemoryStore::new(), MemoryStore::new());
     let mut random = SmallRng::seed_from_u64(seed);
+    let refused: Vec<(i32, i64)> =
+        (0..refused).map(|_| (random.random_range(0..PARTITIONS), random.random_range(0..RECORDS))).collect();
+    for (partition, offset) in &refused {
+        let when = if random.random_bool(0.5) { Refusal::AtWrite } else { Refusal::AtSeal };
+        store.refuse(("t".into(), *partition, *offset), when);
+    }
     for target in [&store, &dead] {
         if random.random_bool(0.6) {
             let landed = random.random_bool(0.5);
@@ -185,7 +218,8 @@ fn history(seed: u64, owners: &[&'static str], runtime: &tokio::runtime::Runtime
     for (what, target, bad) in [("rows", &store, false), ("dead letters", &dead, true)] {
         let expected: Vec<(i32, i64)> = (0..PARTITIONS)
             .flat_map(|p| (0..RECORDS).map(move |o| (p, o)))
-            .filter(|(_, o)| o % 5 != 4 && (o % BAD == 0) == bad)
+            .filter(|(_, o)| o % 5 != 4)
+            .filter(|place| (place.1 % BAD == 0 || refused.contains(place)) == bad)
             .collect();
         let mut found: Vec<(i32, i64)> = target.keys().into_iter().map(|(_, p, o)| (p, o)).collect();
         found.sort_unstable();
@@ -193,23 +227,48 @@ fn history(seed: u64, owners: &[&'static str], runtime: &tokio::runtime::Runtime
     }
 }
 
-fn run(seeds: std::ops::Range<u64>, owners: &'static [&'static str]) {
+fn run(seeds: std::ops::Range<u64>, owners: &'static [&'static str], refused: usize) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     std::thread::scope(|scope| {
         for lane in 0..8 {
             let (runtime, seeds) = (&runtime, seeds.clone());
-            scope.spawn(move || seeds.filter(|s| s % 8 == lane).for_each(|seed| history(seed, owners, runtime)));
+            scope.spawn(move || {
+                seeds.filter(|s| s % 8 == lane).for_each(|seed| history(seed, owners, refused, runtime))
+            });
         }
     });
 }
 
 #[test]
 fn one_owner_in_trouble() {
-    run(0..80, &["a"]);
+    run(0..80, &["a"], 0);
 }
 
 #[test]
 fn two_owners_that_both_think_the_partitions_are_theirs() {
-    run(1000..1032, &["a", "b"]);
+    run(1000..1032, &["a", "b"], 0);
+}
+
+#[test]
+fn rows_that_the_sink_refuses_become_dead_letters_and_their_neighbours_land() {
+    run(2000..2040, &["a"], 5);
+    run(2100..2116, &["a", "b"], 3);
+}
+
+#[test]
+fn a_refused_row_stops_the_job_with_the_place_of_its_record() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    for when in [Refusal::AtWrite, Refusal::AtSeal] {
+        let (store, dead) = (MemoryStore::new(), MemoryStore::new());
+        store.refuse(("t".into(), 1, 123), when);
+        // Without the records that the format refuses, which would stop the job before.
+        let spec = JobSpec { on_error: OnError::Fail, format: Arc::new(AllPlaces), ..spec(7, "a", &store, &dead) };
+        let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
+        let job = job::spawn(spec, progress, runtime.handle().clone(), Stop::default()).expect("a thread");
+        let JobEnd::Failed(why) = job.join().expect("no panic") else { panic!("it goes on") };
+        assert!(why.contains("t/1 offset 123: sink refused the record: injected"), "{why}");
+        assert_eq!(store.positions().offset(&Partition::new("t", 1)), Some(123), "everything before it landed");
+    }
 }

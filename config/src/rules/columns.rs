@@ -32,7 +32,9 @@ pub(super) fn check(rules: &mut Rules<'_>, path: &str, job: &Job) {
         fields(rules, &format!("{format}.fields"), &json.fields, &columns);
         columns.extend(json.fields.iter().map(|field| &*field.name));
     }
-    sink(rules, path, "sink", &job.sink, (job.operators.is_empty() && !rules.broken(&format)).then_some(&columns));
+    let known = (job.operators.is_empty() && !rules.broken(&format)).then_some(&columns);
+    sink(rules, path, "sink", &job.sink, known);
+    super::postgres::check(rules, path, job, known);
     if let Some(dead_letter) = &job.dead_letter {
         sink(rules, path, "dead_letter", dead_letter, None);
     }

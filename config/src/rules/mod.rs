@@ -5,6 +5,7 @@ mod columns;
 mod iceberg;
 mod kafka;
 mod paths;
+mod postgres;
 mod storage;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ mod format;
 mod sink;
 mod sink_delta;
 mod sink_iceberg;
+mod sink_postgres;
 mod source;
 mod storage;
 
@@ -20,6 +21,7 @@ pub use format::{Field, Format, Json, Metadata, Raw, Tombstones};
 pub use sink::{Blackhole, Compression, Ndjson, Parquet, Sink, Stdout};
 pub use sink_delta::{Delta, SchemaEvolution};
 pub use sink_iceberg::{Iceberg, IcebergCatalog, IcebergRest};
+pub use sink_postgres::{Postgres, PostgresMode};
 pub use source::{Generator, GroupProtocol, Kafka, OnDataLoss, Source, Start, Until};
 pub use storage::{S3, Storage};
 

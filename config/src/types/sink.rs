@@ -7,6 +7,7 @@ use super::sink_delta::Delta;
 use super::sink_iceberg::Iceberg;
 use crate::forms::size;
 use crate::text::Text;
+use crate::types::Postgres;
 
 /// Where rows, or refused records, go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +21,8 @@ pub enum Sink {
     Delta(Delta),
     /// A table of an Iceberg catalog. Exactly-once.
     Iceberg(Iceberg),
+    /// A table in PostgreSQL. Exactly-once.
+    Postgres(Postgres),
     /// One JSON object a line on standard output. At-least-once.
     Stdout(Stdout),
     /// Counts rows and forgets them: for measuring. At-least-once.
@@ -35,6 +38,7 @@ impl Sink {
             Self::Ndjson(_) => "ndjson",
             Self::Delta(_) => "delta",
             Self::Iceberg(_) => "iceberg",
+            Self::Postgres(_) => "postgres",
             Self::Stdout(_) => "stdout",
             Self::Blackhole(_) => "blackhole",
         }
@@ -67,7 +71,7 @@ impl Sink {
             Self::Ndjson(sink) => sink.storage.as_ref(),
             Self::Delta(sink) => sink.storage.as_ref(),
             Self::Iceberg(sink) => sink.storage.as_ref(),
-            Self::Stdout(_) | Self::Blackhole(_) => None,
+            _ => None,
         }
     }
 
@@ -78,8 +82,8 @@ impl Sink {
             Self::Parquet(sink) => &sink.partition_by,
             Self::Ndjson(sink) => &sink.partition_by,
             Self::Delta(sink) => &sink.partition_by,
-            // Its fields are transforms of columns.
-            Self::Iceberg(_) | Self::Stdout(_) | Self::Blackhole(_) => &[],
+            // Iceberg's fields are transforms of columns.
+            _ => &[],
         }
     }
 

@@ -22,7 +22,7 @@ const DAY: u64 = 24 * 60 * 60;
 /// Whether `version` gets a checkpoint.
 pub(crate) fn is_due(version: u64, every: Option<u64>, metadata: &Metadata) -> bool {
     let table = || metadata.property("delta.checkpointInterval").and_then(|text| text.parse().ok());
-    version > 0 && version % every.or_else(table).unwrap_or(EVERY).max(1) == 0
+    version > 0 && version.is_multiple_of(every.or_else(table).unwrap_or(EVERY).max(1))
 }
 
 /// Writes a checkpoint of `version` and deletes commits that are below a checkpoint and old.

@@ -123,7 +123,7 @@ mod tests {
         let both = listed(&[names.as_slice(), &[other]].concat()).unwrap().unwrap();
         assert_eq!((both.checkpoint.unwrap().1.len(), both.commits), (2, vec![5]));
         let v2 = n(7, "checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json");
-        assert_eq!(listed(&[v2.clone()]).unwrap().unwrap().checkpoint, Some((7, vec![v2])));
+        assert_eq!(listed(std::slice::from_ref(&v2)).unwrap().unwrap().checkpoint, Some((7, vec![v2])));
     }
 
     #[test]

@@ -268,12 +268,14 @@ impl DeltaSink {
         let name = names::commit(version);
         let bytes = commit.encode()?;
         let mut pause = Duration::from_millis(10);
-        for _ in 0..MAX_LOOKS {
+        for look in 0..MAX_LOOKS {
             let put = self.options.place.store.put_if_absent(&name, bytes.clone().into(), &scratch()).await;
             let lost = match put {
                 Ok(Put::Created) => return Ok(Outcome::Landed),
                 Ok(Put::Exists) => None,
                 Err(e) if e.fault == Fault::Unknown => Some(sink_error(e)),
+                // The conflict before this one may have been with an attempt of our own.
+                Err(e) if look > 0 => return Err(SinkError::unknown(e.message)),
                 Err(e) => return Err(sink_error(e)),
             };
             // It may be our own first attempt, somebody else's commit, or (object stores) a conflict that wrote nothing.

@@ -53,6 +53,9 @@ pub async fn of(settings: &config::Sink, job: &PlannedJob, role: Role) -> Result
         }
         #[cfg(not(feature = "iceberg"))]
         config::Sink::Iceberg(_) => Err(SinkError::person(sink::left_out("iceberg"))),
+        config::Sink::Postgres(postgres) => {
+            super::postgres::history(postgres, &job.name, &schema).await.map(Remembered::Commits)
+        }
         config::Sink::Stdout(_) => {
             Ok(Remembered::NotProvable("standard output remembers nothing, it is at least once"))
         }

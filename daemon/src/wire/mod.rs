@@ -7,6 +7,7 @@ pub mod format;
 pub mod history;
 #[cfg(feature = "iceberg")]
 pub mod iceberg;
+pub mod postgres;
 pub mod sink;
 pub mod source;
 pub mod sql;

@@ -99,6 +99,7 @@ pub fn holding(
         }
         #[cfg(not(feature = "iceberg"))]
         config::Sink::Iceberg(_) => Err(SinkError::person(left_out("iceberg"))),
+        config::Sink::Postgres(postgres) => super::postgres::open(postgres, job, instance, schema).map(Some),
         _ => Ok(match files(settings, storages, job, instance, schema, memory, clock)? {
             Some(options) => Some(Box::new(FilesSink::new(options)?)),
             None => None,
@@ -126,6 +127,7 @@ pub fn check(settings: &config::Sink, storages: &Storages, job: &str, schema: &S
         config::Sink::Iceberg(iceberg) => return super::iceberg::check(iceberg, storages, job, schema),
         #[cfg(not(feature = "iceberg"))]
         config::Sink::Iceberg(_) => return Err(left_out("iceberg")),
+        config::Sink::Postgres(postgres) => return super::postgres::check(postgres, job, schema),
         _ => {}
     }
     let Some(uri) = settings.path() else { return Ok(()) };

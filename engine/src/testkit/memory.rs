@@ -25,6 +25,16 @@ struct Inner {
     faults: VecDeque<Injected>,
     steps_until_error: Option<u64>,
     late: Vec<Late>,
+    refused: Vec<(Key, Refusal)>,
+}
+
+/// When a row is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// When it is written.
+    AtWrite,
+    /// When its window is sealed.
+    AtSeal,
 }
 
 /// What happens to the next commit.
@@ -86,6 +96,23 @@ impl MemoryStore {
     /// Orders a fault for the next commit that has none yet.
     pub fn inject(&self, fault: Injected) {
         self.inner().faults.push_back(fault);
+    }
+
+    /// Refuses this row whenever it comes.
+    pub fn refuse(&self, row: Key, when: Refusal) {
+        self.inner().refused.push((row, when));
+    }
+
+    fn check(&self, rows: &[RecordBatch], now: Refusal) -> Result<(), SinkError> {
+        let refused: Vec<Key> =
+            self.inner().refused.iter().filter(|(_, when)| *when == now).map(|(row, _)| row.clone()).collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        match rows.iter().flat_map(keys).find(|row| refused.contains(row)) {
+            Some(row) => Err(SinkError::new(Reaction::BadRow, format!("injected: the row {row:?} is refused"))),
+            None => Ok(()),
+        }
     }
 
     /// The `k`-th next step (recover, open, write, seal, commit, of any sink; 1 is the very next) fails without effect.
@@ -207,12 +234,14 @@ struct MemoryStaging {
 impl Staging for MemoryStaging {
     async fn write(&mut self, rows: RecordBatch) -> Result<(), SinkError> {
         self.store.step("write")?;
+        self.store.check(std::slice::from_ref(&rows), Refusal::AtWrite)?;
         self.rows.push(rows);
         Ok(())
     }
 
     async fn seal(self: Box<Self>) -> Result<Staged, SinkError> {
         self.store.step("seal")?;
+        self.store.check(&self.rows, Refusal::AtSeal)?;
         let rows = self.rows.iter().map(|r| r.num_rows() as u64).sum();
         let bytes = self.rows.iter().map(|r| r.get_array_memory_size() as u64).sum();
         Ok(Staged { rows, bytes, files: 0, payload: Box::new(self.rows) })

@@ -4,5 +4,5 @@ pub mod conformance;
 mod memory;
 mod rows;
 
-pub use self::memory::{Injected, MemorySink, MemoryStore};
+pub use self::memory::{Injected, MemorySink, MemoryStore, Refusal};
 pub use self::rows::{Key, keys, nested_schema, plain_schema, rows, wide_schema};

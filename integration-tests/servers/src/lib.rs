@@ -7,6 +7,7 @@
 pub mod iceberg_rest;
 pub mod jars;
 pub mod kafka;
+pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod s3;

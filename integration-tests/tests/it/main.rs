@@ -10,4 +10,5 @@ mod harness;
 mod iceberg;
 mod kills;
 mod s3_files;
+mod postgres;
 mod support;
