@@ -12,6 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tidemill_integration_tests::checker::parquet_files;
 
 use crate::clicks::Totals;
+use crate::topic;
 use crate::workload::Workload;
 
 /// What a folder of Parquet files is.
@@ -27,6 +28,31 @@ pub struct Found {
     pub sum: f64,
 }
 
+/// Reads all committed messages of W3's topic and compares their number with what was produced.
+///
+/// # Errors
+/// When something is missing, too much, or other than it should be.
+pub fn check_topic(brokers: &str, topic: &str, totals: &Totals) -> Result<Found> {
+    let mut found = Found::default();
+    let (mut wrong, mut keyless) = (0, 0);
+    topic::read_committed(brokers, topic, |key, value| {
+        found.rows += 1;
+        found.bytes += value.len() as u64;
+        wrong += u64::from(memchr_purchase(value).is_none());
+        keyless += u64::from(key.is_none());
+    })?;
+    if (found.rows, wrong, keyless) != (totals.purchases, 0, 0) {
+        let (rows, expected) = (found.rows, totals.purchases);
+        bail!("{topic}: expected {expected} messages, found {rows}, {wrong} of another type, {keyless} without a key");
+    }
+    Ok(found)
+}
+
+fn memchr_purchase(value: &[u8]) -> Option<usize> {
+    const TYPE: &[u8] = br#""type":"purchase""#;
+    value.windows(TYPE.len()).position(|window| window == TYPE)
+}
+
 /// Reads all Parquet files below `folder` and compares rows and a sum with what was produced.
 ///
 /// # Errors
@@ -36,6 +62,7 @@ pub fn check(folder: &Path, workload: Workload, totals: &Totals) -> Result<Found
         Workload::W1 => ("seq", totals.records, totals.seq_sum as f64, 0.0),
         // Sums of floating-point products; a record more or less is far above this.
         Workload::W2 => ("amount", totals.purchases, totals.purchase_cents as f64 / 100.0, 0.01),
+        Workload::W3 => bail!("w3 writes no files"),
     };
     let mut found = Found::default();
     for path in parquet_files(folder)? {

@@ -6,8 +6,10 @@ use anyhow::{Context, Result, anyhow};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::clicks::{Clicks, SEED, Totals};
 
@@ -20,16 +22,60 @@ fn client(brokers: &str) -> ClientConfig {
     config
 }
 
+/// Makes a topic.
+///
+/// # Errors
+/// When it is there already.
+pub fn create(brokers: &str, topic: &str) -> Result<()> {
+    admin(brokers, async |admin, options| {
+        let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        admin.create_topics([&new], options).await
+    })
+    .with_context(|| format!("cannot create topic {topic}"))
+}
+
+/// A consumer of committed messages of all partitions, from `start`, that holds little ready. `ends`: it says so
+/// whenever it comes to an end.
+///
+/// # Errors
+/// When the topic is not there.
+pub fn reader(brokers: &str, topic: &str, start: Offset, ends: bool) -> Result<BaseConsumer> {
+    let mut config = client(brokers);
+    config.set("group.id", "bench-reader").set("isolation.level", "read_committed");
+    config.set("enable.auto.commit", "false").set("enable.partition.eof", if ends { "true" } else { "false" });
+    config.set("fetch.wait.max.ms", "20").set("queued.max.messages.kbytes", "8192").set("fetch.queue.backoff.ms", "2");
+    let consumer: BaseConsumer = config.create()?;
+    let mut list = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        list.add_partition_offset(topic, partition, start)?;
+    }
+    consumer.assign(&list)?;
+    Ok(consumer)
+}
+
+/// Gives key and value of every committed message to `take`, to the topic's end.
+///
+/// # Errors
+/// When the broker does not answer.
+pub fn read_committed(brokers: &str, topic: &str, mut take: impl FnMut(Option<&[u8]>, &[u8])) -> Result<()> {
+    let consumer = reader(brokers, topic, Offset::Beginning, true)?;
+    let mut ends = 0;
+    while ends < PARTITIONS {
+        match consumer.poll(Duration::from_secs(30)).context("nothing came for 30 s")? {
+            Ok(message) => take(message.key(), message.payload().unwrap_or_default()),
+            Err(KafkaError::PartitionEOF(_)) => ends += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Makes the topic and fills it with `records` records of the clickstream, lz4, in turn over the partitions.
 ///
 /// # Errors
 /// When the topic is there already, or the broker does not take a record.
 pub fn fill(brokers: &str, topic: &str, records: u64) -> Result<Totals> {
-    admin(brokers, async |admin, options| {
-        let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
-        admin.create_topics([&new], options).await
-    })
-    .with_context(|| format!("cannot create topic {topic}"))?;
+    create(brokers, topic)?;
     let mut config = client(brokers);
     config.set("linger.ms", "50").set("batch.size", "1000000").set("compression.type", "lz4");
     config.set("queue.buffering.max.messages", "500000").set("queue.buffering.max.kbytes", "500000");

@@ -11,6 +11,8 @@ pub enum Workload {
     W1,
     /// The same with a filter and an expression in SQL.
     W2,
+    /// The same filter → another topic, in transactions, payload and key as they came.
+    W3,
 }
 
 impl Workload {
@@ -20,6 +22,7 @@ impl Workload {
         match self {
             Self::W1 => "w1",
             Self::W2 => "w2",
+            Self::W3 => "w3",
         }
     }
 }
@@ -33,11 +36,19 @@ pub struct Setting {
     pub window_factor: u64,
 }
 
+/// The topic that W3 writes into, of the run in `home`. It has to exist.
+#[must_use]
+pub fn out_topic(home: &Path) -> String {
+    let name = home.file_name().map_or_else(|| "home".into(), |name| name.to_string_lossy().into_owned());
+    format!("{name}-out")
+}
+
 /// The config file of a workload over `topic`, with everything it makes below `home`.
 ///
 /// # Errors
 /// When a path cannot stand in a config file.
 pub fn config(workload: Workload, brokers: &str, topic: &str, home: &Path, setting: &Setting) -> Result<String> {
+    let out = out_topic(home);
     let home = home.display().to_string();
     if home.contains(['"', '\\', '$']) {
         bail!("cannot work in {home:?}: expected a path without quotes, backslashes and dollar signs");
@@ -48,6 +59,17 @@ pub fn config(workload: Workload, brokers: &str, topic: &str, home: &Path, setti
             "[[job.bench.operator]]\ntype = \"sql\"\nquery = \"SELECT user_id, ts, price * quantity AS amount \
              FROM input WHERE type = 'purchase'\"\n\n"
         }
+        Workload::W3 => {
+            "[[job.bench.operator]]\ntype = \"sql\"\nquery = \"SELECT _key, _value FROM input WHERE type = 'purchase'\"\n\n"
+        }
+    };
+    let metadata = if workload == Workload::W3 { "metadata = [\"key\", \"value\"]\n" } else { "" };
+    let sink = match workload {
+        Workload::W3 => format!(
+            "type = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{out}\"\nkey = \"_key\"\n\
+             format = {{ type = \"raw\", column = \"_value\" }}\n"
+        ),
+        _ => format!("type = \"parquet\"\npath = \"{home}/out\"\ncompression = \"snappy\"\n"),
     };
     Ok(format!(
         r#"[daemon]
@@ -74,17 +96,14 @@ fields = [
   {{ name = "price", type = "float64" }}, {{ name = "quantity", type = "int32" }},
   {{ name = "country", type = "string" }}, {{ name = "mobile", type = "bool" }},
 ]
-
+{metadata}
 [job.bench.window]
 max_age = "{age}s"
 max_rows = {rows}
 max_bytes = "{bytes}MiB"
 
 {operator}[job.bench.sink]
-type = "parquet"
-path = "{home}/out"
-compression = "snappy"
-"#,
+{sink}"#,
         memory = setting.memory,
         group = home.rsplit('/').next().unwrap_or(topic),
         age = 5 * setting.window_factor,

@@ -73,7 +73,7 @@ fn missing_keys() {
         faults("[job.a]\n"),
         [
             "a.toml:1:6: job.a.format: missing; expected a table with a type of one of \"json\", \"raw\"",
-            "a.toml:1:6: job.a.sink: missing; expected a table with a type of one of \"parquet\", \"ndjson\", \"delta\", \"iceberg\", \"stdout\", \"blackhole\"",
+            "a.toml:1:6: job.a.sink: missing; expected a table with a type of one of \"parquet\", \"ndjson\", \"delta\", \"iceberg\", \"postgres\", \"kafka\", \"stdout\", \"blackhole\"",
             "a.toml:1:6: job.a.source: missing; expected a table with a type of one of \"kafka\", \"generator\"",
         ]
     );

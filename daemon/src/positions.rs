@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tidemill_config as config;
 use tidemill_connectors::files::read_log;
+use tidemill_connectors::kafka::sink::{KafkaSink, KafkaSinkOptions};
 use tidemill_connectors::kafka::{KafkaOptions, KafkaSource, Start};
 use tidemill_connectors::kept::KeptPositions;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRange, OffsetRanges, Partition, Position, Positions};
-use tidemill_engine::sink::Commit;
+use tidemill_engine::sink::{Commit, Sink};
 use tidemill_engine::source::Source;
 
 use crate::cli::{FAILED, FAULTY, OK, print_faults, say};
@@ -21,6 +22,7 @@ use crate::plan::{self, PlannedJob};
 use crate::state::State;
 use crate::wire;
 use crate::wire::budget::Budget;
+use crate::wire::kafka_sink::FromJob;
 
 /// What was asked.
 #[derive(Debug)]
@@ -87,6 +89,9 @@ pub fn run(request: &Request) -> anyhow::Result<u8> {
 
 /// What the sink holds, without touching it.
 async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
+    if let Some((options, _)) = in_the_group(job, "positions") {
+        return wire::kafka_sink::read(options).await;
+    }
     if let config::Sink::Postgres(postgres) = &job.settings.sink {
         return Ok(wire::postgres::positions(postgres, &job.name, &job.schema).await?);
     }
@@ -111,17 +116,40 @@ async fn read(job: &PlannedJob, state_dir: &Path) -> anyhow::Result<Positions> {
     }
 }
 
+/// Options of a sink that keeps positions in the source's consumer group.
+fn in_the_group(job: &PlannedJob, instance: &str) -> Option<(KafkaSinkOptions, FromJob)> {
+    let config::Sink::Kafka(kafka) = &job.settings.sink else { return None };
+    let from = FromJob::new(&job.settings, &job.name);
+    let options = wire::kafka_sink::options(kafka, &job.name, instance, &job.schema, 1 << 20, &from);
+    kafka.transactional.then_some((options, from))
+}
+
 async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyhow::Result<u8> {
+    if let Some((options, from)) = in_the_group(job, state.instance())
+        && let config::Source::Kafka(kafka) = &job.settings.source
+    {
+        let partitions = ranges.iter().map(|(p, _)| p.clone()).collect();
+        let member = wire::kafka_sink::join(kafka, &job.name, state.instance(), from.slot.clone(), partitions).await?;
+        let sink = Box::new(KafkaSink::new(options, from.slot, Clock::system())?);
+        let changed = commit(job, state, sink, ranges).await;
+        tokio::task::spawn_blocking(move || drop(member)).await?;
+        return changed;
+    }
     let (settings, instance) = (&job.settings.sink, format!("positions-{}", state.instance()));
     let clock = Clock::system();
     let sink = wire::sink::holding(settings, &job.storages, &job.name, &instance, &job.schema, 1 << 20, &clock)?;
-    let Some(mut sink) = sink else {
+    let Some(sink) = sink else {
         bail!(
             "the sink of job `{}` keeps positions in state_dir only: delete {} to begin anew",
             job.name,
             "its positions file"
         );
     };
+    commit(job, state, sink, ranges).await
+}
+
+/// Changes positions through the sink, and writes down that the job has begun them.
+async fn commit(job: &PlannedJob, state: &State, mut sink: Box<dyn Sink>, ranges: &OffsetRanges) -> anyhow::Result<u8> {
     let partitions: Vec<Partition> = ranges.iter().map(|(p, _)| p.clone()).collect();
     sink.recover(&partitions).await?;
     match sink.commit(None, ranges).await? {

@@ -87,6 +87,12 @@ impl Intake {
             && self.facts.bytes < self.max_bytes
     }
 
+    /// Whether the open window has records: then nobody waits for the next one alone.
+    #[must_use]
+    pub fn window_is_open(&self) -> bool {
+        self.facts.rows > 0
+    }
+
     /// Takes a record, copying its bytes. A record below the expected offset is dropped and counted.
     #[inline]
     pub fn push<'h>(

@@ -16,7 +16,7 @@ use tidemill_benches::clicks::{MAX_RECORDS, Totals};
 use tidemill_benches::measure::{self, Usage};
 use tidemill_benches::report::{Pair, Report, Side};
 use tidemill_benches::topic;
-use tidemill_benches::workload::{Setting, Workload, config};
+use tidemill_benches::workload::{Setting, Workload, config, out_topic};
 use tidemill_integration_tests::kafka::Kafka;
 
 /// Measures Tidemill beside the raw loop.
@@ -167,7 +167,7 @@ impl Bench<'_> {
         }
     }
 
-    /// The raw loop knows no SQL: it does the work of W1 in both workloads.
+    /// The raw loop knows no SQL and no transactions: it does the work of W1 in every workload.
     fn raw(&self, n: usize) -> Result<Side> {
         let folder = self.folder(&format!("raw-{n}"))?;
         let mut command = Command::new(beside("raw")?);
@@ -183,10 +183,21 @@ impl Bench<'_> {
         let setting = Setting { memory: self.args.memory.clone(), window_factor: self.args.window_factor };
         let file = folder.join("tidemill.toml");
         fs::write(&file, config(self.args.workload, self.brokers, self.topic, &folder, &setting)?)?;
+        let out = (self.args.workload == Workload::W3).then(|| out_topic(&folder));
+        if let Some(out) = &out {
+            topic::create(self.brokers, out)?;
+        }
         let mut command = Command::new(beside("tidemill")?);
         command.args(["run", "--config"]).arg(&file).current_dir(&folder);
         let usage = measure::run(command, &folder.join("log"), LIMIT)?;
-        let found = check::check(&folder.join("out"), self.args.workload, &self.totals).context("tidemill")?;
+        let found = match &out {
+            Some(out) => check::check_topic(self.brokers, out, &self.totals),
+            None => check::check(&folder.join("out"), self.args.workload, &self.totals),
+        }
+        .context("tidemill")?;
+        if let Some(out) = &out {
+            topic::delete(self.brokers, out)?;
+        }
         if self.args.home.is_none() {
             fs::remove_dir_all(&folder)?;
         }

@@ -86,6 +86,16 @@ fn sink(rules: &mut Rules<'_>, path: &str, part: &str, sink: &Sink, columns: Opt
             rules.bad(&key, "expected at most \"4GiB\"");
         }
     }
+    if let (Sink::Kafka(kafka), Some(columns)) = (sink, columns) {
+        for (key, column) in kafka.columns() {
+            if !columns.contains(&**column) {
+                let hint = if column.is_secret() { None } else { did_you_mean(column, columns.iter().copied()) };
+                let known = || format!("known: {}", columns.iter().copied().collect::<Vec<_>>().join(", "));
+                let message = format!("no column is named {}; {}", quote(column.shown()), hint.unwrap_or_else(known));
+                rules.bad(&format!("{path}.{part}.{key}"), message);
+            }
+        }
+    }
     let by = sink.partition_by();
     for (i, column) in by.iter().enumerate() {
         let key = format!("{path}.{part}.partition_by[{i}]");

@@ -29,7 +29,7 @@ pub(super) fn check(rules: &mut Rules<'_>, path: &str, kafka: &Kafka) {
     rules.inline_secrets(&format!("{path}.properties"), &kafka.properties);
 }
 
-fn brokers(rules: &mut Rules<'_>, key: &str, brokers: &Text) {
+pub(super) fn brokers(rules: &mut Rules<'_>, key: &str, brokers: &Text) {
     for broker in brokers.split(',') {
         if let Err(problem) = check_broker(broker.trim()) {
             // A part of what a reference gave is not shown.
@@ -59,7 +59,7 @@ fn check_broker(broker: &str) -> Result<(), &'static str> {
 }
 
 /// A name as Kafka allows it, or a regular expression that librdkafka (POSIX) and we read the same way.
-fn check_topic(topic: &str, secret: bool) -> Result<(), String> {
+pub(super) fn check_topic(topic: &str, secret: bool) -> Result<(), String> {
     if topic.starts_with('^') {
         if let Err(error) = regex::Regex::new(topic) {
             let text = error.to_string();

@@ -4,6 +4,7 @@
 mod columns;
 mod iceberg;
 mod kafka;
+mod kafka_sink;
 mod paths;
 mod postgres;
 mod storage;
@@ -134,6 +135,7 @@ impl Rules<'_> {
         if let Source::Kafka(kafka) = &job.source {
             kafka::check(self, &key("source"), kafka);
         }
+        kafka_sink::check(self, path, job);
         columns::check(self, path, job);
         for (i, operator) in job.operators.iter().enumerate() {
             let Operator::Sql(sql) = operator;

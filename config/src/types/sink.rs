@@ -9,6 +9,8 @@ use crate::forms::size;
 use crate::text::Text;
 use crate::types::Postgres;
 
+use super::sink_kafka::KafkaSink;
+
 /// Where rows, or refused records, go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -23,6 +25,8 @@ pub enum Sink {
     Iceberg(Iceberg),
     /// A table in PostgreSQL. Exactly-once.
     Postgres(Postgres),
+    /// A topic of Apache Kafka, on the source's cluster. Exactly-once, unless `transactional = false`.
+    Kafka(Box<KafkaSink>),
     /// One JSON object a line on standard output. At-least-once.
     Stdout(Stdout),
     /// Counts rows and forgets them: for measuring. At-least-once.
@@ -39,6 +43,7 @@ impl Sink {
             Self::Delta(_) => "delta",
             Self::Iceberg(_) => "iceberg",
             Self::Postgres(_) => "postgres",
+            Self::Kafka(_) => "kafka",
             Self::Stdout(_) => "stdout",
             Self::Blackhole(_) => "blackhole",
         }
@@ -90,7 +95,10 @@ impl Sink {
     /// Whether it holds positions: without them a job is at-least-once.
     #[must_use]
     pub fn holds_positions(&self) -> bool {
-        !matches!(self, Self::Stdout(_) | Self::Blackhole(_))
+        match self {
+            Self::Kafka(sink) => sink.transactional,
+            other => !matches!(other, Self::Stdout(_) | Self::Blackhole(_)),
+        }
     }
 }
 

@@ -107,11 +107,8 @@ impl ConsumerContext for Context {
             return;
         }
         let lost = !assigned && consumer.assignment_lost();
-        // Captured before the answer, so the generation is one under which everything held is still ours.
         if lost {
             self.metadata.forget();
-        } else if let Some(metadata) = consumer.group_metadata() {
-            self.metadata.renew(metadata);
         }
         let partitions = partitions(list);
         lock(&self.events).push_back(if assigned {

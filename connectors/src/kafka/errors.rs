@@ -70,9 +70,13 @@ pub(super) fn partition_recovers(code: Code) -> bool {
     )
 }
 
-/// A fatal error of the client: it is of no use any more.
-pub(super) fn fatal(code: Code, text: &str, member_id: Option<&str>) -> SourceError {
+/// A fatal error of the client: it is of no use any more. `lost`: it has lost its membership before.
+pub(super) fn fatal(code: Code, text: &str, member_id: Option<&str>, lost: bool) -> SourceError {
     match (code, member_id) {
+        // A broker that hung answers what it was asked before, too: our own request to join fences the one after it.
+        (Code::FencedInstanceId, Some(id)) if lost => SourceError::retry(format!(
+            "the group instance id {id} was taken anew after this member had lost its place: {text}"
+        )),
         // After an outage longer than the session a commit of the former membership can meet our own new one.
         (Code::FencedInstanceId, Some(id)) if text.starts_with("OffsetCommit") => SourceError::retry(format!(
             "a commit under the group instance id {id} came after the id was taken anew: {text}"
@@ -91,10 +95,14 @@ mod tests {
 
     #[test]
     fn a_fenced_member_is_named_and_needs_a_person() {
-        let error = fatal(Code::FencedInstanceId, "fenced", Some("tidemill-j-a"));
+        let error = fatal(Code::FencedInstanceId, "fenced", Some("tidemill-j-a"), false);
         assert!(!error.retry && error.message.contains("tidemill-j-a"), "{error}");
-        assert!(fatal(Code::FencedInstanceId, "OffsetCommit failed: fenced", Some("i")).retry, "it may be our own");
-        assert!(fatal(Code::Fatal, "x", None).retry);
+        assert!(
+            fatal(Code::FencedInstanceId, "OffsetCommit failed: fenced", Some("i"), false).retry,
+            "it may be our own"
+        );
+        assert!(fatal(Code::FencedInstanceId, "fenced", Some("i"), true).retry, "our own, from before");
+        assert!(fatal(Code::Fatal, "x", None, false).retry);
     }
 
     #[test]

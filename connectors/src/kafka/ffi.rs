@@ -1,11 +1,16 @@
 //! The calls into librdkafka that `rdkafka` has no safe form of; the only unsafe code of this crate.
 //!
-//! Three things live here: one queue that all partitions of a run are forwarded to, batches of messages taken from
-//! it, and two admin requests (`ListOffsets`, `DescribeTopics`) whose results `rdkafka` does not expose.
+//! What lives here: one queue that all partitions of a run are forwarded to, batches of messages taken from it, admin
+//! requests whose results `rdkafka` does not expose (`ListOffsets`, `DescribeTopics`, [`group_offsets`]), the steps
+//! of a [transaction](transactions), and messages [by topic handle](produce).
 //!
 //! Lifetimes: librdkafka requires that queues and messages are gone before their client is destroyed. [`AppQueue`] and
 //! [`Batch`] therefore hold the consumer by `Arc`: the client is destroyed after the last of them.
 #![allow(unsafe_code)]
+
+pub(super) mod group_offsets;
+pub(super) mod produce;
+pub(super) mod transactions;
 
 use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
@@ -16,6 +21,7 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use tidemill_engine::chunk::Header;
 use tidemill_engine::partition::Partition;
 
@@ -23,6 +29,24 @@ use super::context::Context;
 
 /// The consumer of this connector.
 pub(super) type KafkaConsumer = BaseConsumer<Context>;
+
+/// A client of librdkafka: the handle lives as long as the client.
+pub(super) trait Native {
+    /// Its handle.
+    fn native(&self) -> *mut sys::rd_kafka_t;
+}
+
+impl<C: rdkafka::consumer::ConsumerContext> Native for BaseConsumer<C> {
+    fn native(&self) -> *mut sys::rd_kafka_t {
+        self.client().native_ptr()
+    }
+}
+
+impl<C: ProducerContext> Native for BaseProducer<C> {
+    fn native(&self) -> *mut sys::rd_kafka_t {
+        self.client().native_ptr()
+    }
+}
 
 /// Rounded up: a wait whose last part of a millisecond became 0 would be spent spinning.
 fn millis(timeout: Duration) -> i32 {
@@ -316,8 +340,8 @@ struct Request {
 }
 
 impl Request {
-    fn new(consumer: &KafkaConsumer, op: sys::rd_kafka_admin_op_t, timeout: Duration) -> Self {
-        let rk = consumer.client().native_ptr();
+    fn new(client: &impl Native, op: sys::rd_kafka_admin_op_t, timeout: Duration) -> Self {
+        let rk = client.native();
         let mut err = [0 as c_char; 256];
         // SAFETY: the client is alive and outlives the request (borrowed by every caller for the whole request); the
         // error buffer is valid for its length.
@@ -415,18 +439,18 @@ pub(super) fn list_offsets(
 /// Facts of topics by name, in one request. Topics answer each for itself.
 #[allow(clippy::type_complexity)] // an answer for each name
 pub(super) fn describe_topics(
-    consumer: &KafkaConsumer,
+    client: &impl Native,
     topics: &[&str],
     timeout: Duration,
 ) -> Result<Answers<String, TopicFacts>, AdminError> {
-    let mut request = Request::new(consumer, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
+    let mut request = Request::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
     let names: Vec<CString> = topics.iter().filter_map(|t| CString::new(*t).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|n| n.as_ptr()).collect();
     // SAFETY: the collection copies the names; result and descriptions belong to the event, which lives until
     // `request` is dropped; all of it is copied out before that.
     unsafe {
         let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        sys::rd_kafka_DescribeTopics(consumer.client().native_ptr(), collection, request.options, request.queue);
+        sys::rd_kafka_DescribeTopics(client.native(), collection, request.options, request.queue);
         sys::rd_kafka_TopicCollection_destroy(collection);
         let event = request.wait(timeout)?;
         let result = sys::rd_kafka_event_DescribeTopics_result(event);

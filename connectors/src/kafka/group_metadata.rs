@@ -1,19 +1,23 @@
 //! The consumer group's metadata (member and generation) for a transactional sink.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 
-/// Holds the group metadata of the present run, for sinks that commit positions in a Kafka transaction.
+use super::ffi::KafkaConsumer;
+use super::ffi::transactions::GroupMetadata;
+
+/// Where a sink that commits positions in a Kafka transaction finds the group metadata of its run.
 ///
 /// The coordinator checks member and generation but not who owns a partition, so metadata that is newer than a
 /// revocation already answered would let a late commit pass. Promises:
-/// 1. What [`get`](Self::get) returns was captured at a moment at which every partition of run `run` was still held:
-///    in each rebalance callback before it is answered, and when the run began.
+/// 1. What [`now`](Self::now) returns was read at a moment at which every partition of run `run` was still held: a
+///    generation in which they are somebody else's begins only after this member has answered their revocation, or
+///    has been thrown out, and then it is no member until the loss is answered.
 /// 2. It returns `None` for any other run: as soon as a run has ended or its assignment is lost, nothing of it can be
 ///    committed with metadata from here.
 ///
-/// A sink notes [`run`](Self::run) when its run begins and asks with it at each commit.
+/// A sink notes [`run`](Self::run) when it is made (the run has its assignment then) and asks with it at each commit.
 #[derive(Default)]
 pub struct GroupMetadataSlot(Mutex<Slot>);
 
@@ -21,7 +25,10 @@ pub struct GroupMetadataSlot(Mutex<Slot>);
 struct Slot {
     run: u64,
     open: bool,
-    metadata: Option<Arc<ConsumerGroupMetadata>>,
+    consumer: Weak<KafkaConsumer>,
+    /// Instead of asking the consumer.
+    captured: Option<Arc<GroupMetadata>>,
+    cluster: Option<String>,
 }
 
 impl GroupMetadataSlot {
@@ -35,30 +42,61 @@ impl GroupMetadataSlot {
         self.lock().run
     }
 
-    /// The newest metadata that may be used for commits of run `run`.
+    /// The id of the cluster that the group is on, as far as it is known.
     #[must_use]
-    pub fn get(&self, run: u64) -> Option<Arc<ConsumerGroupMetadata>> {
-        let slot = self.lock();
-        (slot.open && slot.run == run).then(|| slot.metadata.clone()).flatten()
+    pub(super) fn cluster(&self) -> Option<String> {
+        self.lock().cluster.clone()
     }
 
-    /// A run begins with what the group says now.
-    pub(super) fn begin(&self, metadata: Option<ConsumerGroupMetadata>) {
+    /// Metadata for a commit of run `run`, as it is now.
+    #[must_use]
+    pub(super) fn now(&self, run: u64) -> Option<Arc<GroupMetadata>> {
+        let consumer = {
+            let slot = self.lock();
+            if !slot.open || slot.run != run {
+                return None;
+            }
+            if let Some(captured) = &slot.captured {
+                return Some(captured.clone());
+            }
+            slot.consumer.upgrade()?
+        };
+        // Not under the lock: it waits for the client's thread.
+        let metadata = Arc::new(GroupMetadata::now(&*consumer)?);
+        let slot = self.lock();
+        (slot.open && slot.run == run).then_some(metadata)
+    }
+
+    /// A run begins, with an assignment.
+    pub(super) fn begin(&self, consumer: &Arc<KafkaConsumer>, cluster: Option<String>) {
         let mut slot = self.lock();
         slot.run += 1;
         slot.open = true;
-        slot.metadata = metadata.map(Arc::new);
-    }
-
-    /// The generation changed while everything is still held.
-    pub(super) fn renew(&self, metadata: ConsumerGroupMetadata) {
-        self.lock().metadata = Some(Arc::new(metadata));
+        slot.consumer = Arc::downgrade(consumer);
+        slot.captured = None;
+        slot.cluster = cluster;
     }
 
     /// The run has ended, or its assignment is lost.
     pub(super) fn forget(&self) {
         let mut slot = self.lock();
         slot.open = false;
-        slot.metadata = None;
+        slot.captured = None;
+        slot.consumer = Weak::new();
+    }
+
+    /// For tests of sinks: what `consumer` says now, for good, as in a process that was frozen.
+    #[doc(hidden)]
+    pub fn capture<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) {
+        let mut slot = self.lock();
+        slot.open = true;
+        slot.captured = GroupMetadata::now(consumer).map(Arc::new);
+    }
+
+    /// For tests of sinks: the generation captured.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn captured_generation(&self) -> Option<i32> {
+        self.lock().captured.as_ref().map(|m| m.generation())
     }
 }

@@ -1,6 +1,6 @@
-//! The Kafka source: batched consumption with the sink's positions, on librdkafka.
+//! The Kafka source: batched consumption with the sink's positions, on librdkafka. And the Kafka sink, in [`sink`].
 //!
-//! Reading order: [`options`](KafkaOptions) → `source` (the protocol of a run) → `reader` (the hot loop). Around them:
+//! Reading order of the source: [`options`](KafkaOptions) → `source` (the protocol of a run) → `reader` (the hot loop). Around them:
 //! `membership` (what the group gave us, pure), `context` (callbacks; record, never answer), `start` (positions
 //! against the log, pure), `log_facts` (what brokers are asked), `lag` (what nobody is asked), `ffi` (the only unsafe
 //! code), [`properties`] (what a job's file may set).
@@ -22,6 +22,7 @@ mod membership;
 mod options;
 pub mod properties;
 mod reader;
+pub mod sink;
 mod slots;
 mod source;
 mod start;

@@ -73,6 +73,9 @@ pub struct KafkaOptions {
     pub static_membership: bool,
     /// Written as the metadata of informational group commits (at most 4096 bytes by the broker's default).
     pub commit_metadata: Option<String>,
+    /// Whether landed positions are committed to the group, for the usual lag tools. Not where the sink itself commits
+    /// them there: a commit that comes late would set them back.
+    pub commit_landed: bool,
 }
 
 impl fmt::Debug for KafkaOptions {
@@ -120,6 +123,7 @@ impl KafkaOptions {
             prefetch_bytes: 16 * MIB,
             static_membership: true,
             commit_metadata: None,
+            commit_landed: true,
         }
     }
 

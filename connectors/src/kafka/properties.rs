@@ -106,6 +106,11 @@ fn reason(list: &[(&'static str, &'static str)], key: &str) -> Option<&'static s
     list.iter().find(|(k, _)| *k == key).map(|(_, why)| *why)
 }
 
+/// Why a property is dangerous, if it is.
+pub(super) fn reason_if_dangerous(key: &str) -> Option<&'static str> {
+    reason(DANGEROUS, key)
+}
+
 /// All faults of `properties`, one sentence each; empty: none. Names only: values are for librdkafka to judge.
 #[must_use]
 pub fn check(properties: &BTreeMap<String, String>, unsafe_properties: bool) -> Vec<String> {

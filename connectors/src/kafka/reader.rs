@@ -83,6 +83,12 @@ impl Reader {
         !self.batch.is_empty() || self.batch.fill(&self.queue, 1, timeout) > 0
     }
 
+    /// Waits for `timeout` and keeps what came for the next [`deliver`](Self::deliver), back earlier only with a whole
+    /// batch: one wake-up for many records.
+    pub(super) fn gather(&mut self, timeout: Duration) -> bool {
+        !self.batch.is_empty() || self.batch.fill(&self.queue, self.batch_records, timeout) > 0
+    }
+
     /// Pushes what is there into `intake` while it has room. True when something was taken from the queue.
     pub(super) fn deliver(&mut self, intake: &mut Intake) -> Result<bool, SourceError> {
         let mut took = false;

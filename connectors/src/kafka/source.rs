@@ -27,6 +27,8 @@ use super::start::{self, Log, Verdict};
 
 /// Longest wait for records between two looks at the group's events.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long records of an open window are gathered in the client before they are taken.
+const GATHER: Duration = Duration::from_millis(2);
 /// Informational group commits are at least this far apart.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the assign that follows a revocation is awaited before the run goes on with what is left.
@@ -39,6 +41,8 @@ const LOOK_FOR_TOPICS_EVERY: Duration = Duration::from_secs(5);
 const ABSENT_FOR: Duration = Duration::from_secs(10);
 /// How long the brokers may take to list their topics.
 const LIST_WITHIN: Duration = Duration::from_secs(5);
+/// How long the cluster's id is waited for; it comes with the first metadata.
+const CLUSTER_ID_WITHIN: Duration = Duration::from_secs(1);
 /// How long leaving may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -48,8 +52,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// 1. A record is pushed only if its partition belongs to the run and it was fetched after `begin`.
 /// 2. An error that names a partition ends the run: nothing is passed over.
 /// 3. A rebalance that takes or gives partitions is answered after `end_run`, not before.
-/// 4. A wait that a record ends comes back without pushing it; the next `poll` does at once, so that the intake knows
-///    when it came.
+/// 4. A wait that a window's first record ends comes back without pushing it; the next `poll` does at once, so that the
+///    intake knows when it came.
 ///
 /// After an error the source is spent: drop it and make a new one. With `group_instance_id` that costs no rebalance.
 pub struct KafkaSource {
@@ -59,11 +63,15 @@ pub struct KafkaSource {
     clock: Clock,
     membership: Membership,
     metadata: Arc<GroupMetadataSlot>,
+    /// The cluster's id, once it was asked for.
+    cluster: Option<Option<String>>,
     seen_activity: u64,
     /// The client may have lost its place: assign anew before the next record is taken.
     replace_due: bool,
     /// A revocation came while partitions were being assigned: the assign may have answered it.
     lost: bool,
+    /// This client has lost its membership at some time.
+    was_lost: bool,
     revoked_at: Option<Duration>,
     warned: bool,
     /// When the source was made.
@@ -87,8 +95,20 @@ impl KafkaSource {
     /// # Errors
     /// A person error that names all faults of the options, or what librdkafka says of a property.
     pub fn new(options: KafkaOptions, clock: Clock) -> Result<Self, SourceError> {
+        Self::with_group_metadata(options, clock, Arc::default())
+    }
+
+    /// The same, with a place for the group metadata that outlives the source: a sink that commits in a Kafka
+    /// transaction finds it there, whichever source of the job is alive. One source at a time.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_group_metadata(
+        options: KafkaOptions,
+        clock: Clock,
+        metadata: Arc<GroupMetadataSlot>,
+    ) -> Result<Self, SourceError> {
         let config = options.client_config()?;
-        let metadata = Arc::new(GroupMetadataSlot::default());
         let context = Context::new(options.job.clone(), metadata.clone());
         let fault = |e: KafkaError| SourceError::person(format!("kafka source of job {}: {e}", options.job));
         let consumer: KafkaConsumer = config.create_with_context(context).map_err(fault)?;
@@ -102,9 +122,11 @@ impl KafkaSource {
             clock,
             membership: Membership::default(),
             metadata,
+            cluster: None,
             seen_activity: 0,
             replace_due: false,
             lost: false,
+            was_lost: false,
             revoked_at: None,
             warned: false,
             made_at,
@@ -163,7 +185,7 @@ impl KafkaSource {
 
     fn client_error(&mut self, consumer: &KafkaConsumer, error: &KafkaError) -> Result<(), SourceError> {
         if let Some((code, text)) = consumer.client().fatal_error() {
-            return Err(errors::fatal(code, &text, self.options.member_id().as_deref()));
+            return Err(errors::fatal(code, &text, self.options.member_id().as_deref(), self.was_lost));
         }
         let Some(code) = error.rdkafka_error_code() else {
             return Err(SourceError::retry(format!("kafka client: {error}")));
@@ -204,6 +226,7 @@ impl KafkaSource {
                 for p in self.membership.assigned().iter().filter(|p| *lost || partitions.contains(p)) {
                     list.add_partition(&p.topic, p.index);
                 }
+                self.was_lost |= *lost;
                 self.membership.revoked(partitions, *lost, eager);
                 self.revoked_at = Some(self.clock.now());
                 if eager { consumer.unassign() } else { consumer.incremental_unassign(&list) }
@@ -371,6 +394,8 @@ impl Source for KafkaSource {
     fn assignment(&mut self, timeout: Duration) -> Result<Option<Vec<Partition>>, SourceError> {
         let give_up = self.clock.now() + timeout;
         let mut wait = Duration::ZERO;
+        // Revocations are answered below.
+        self.metadata.forget();
         loop {
             self.serve_for(wait)?;
             while self.answer_next()? {
@@ -383,6 +408,10 @@ impl Source for KafkaSource {
             if !settling && let Some(share) = self.membership.share() {
                 if self.options.until.is_none() || self.topics_exist()? {
                     self.absent.clear();
+                    let consumer = self.consumer()?;
+                    let cluster =
+                        self.cluster.get_or_insert_with(|| consumer.client().fetch_cluster_id(CLUSTER_ID_WITHIN));
+                    self.metadata.begin(&consumer, cluster.clone());
                     return Ok(Some(share.into_iter().collect()));
                 }
             } else if now.saturating_sub(self.made_at) >= LOOK_FOR_TOPICS_AFTER {
@@ -471,7 +500,6 @@ impl Source for KafkaSource {
         self.ends = high;
         self.committed = Positions::default();
         self.lost = false;
-        self.metadata.begin(consumer.group_metadata());
         self.reader = Some(Reader::new(&consumer, &starts, stops));
         self.place(&starts)?;
         Ok(lost)
@@ -501,7 +529,17 @@ impl Source for KafkaSource {
         let give_up = self.clock.now() + timeout;
         loop {
             let left = give_up.saturating_sub(self.clock.now());
-            if left.is_zero() || self.reader.as_mut().is_some_and(|r| r.wait(left.min(LOOK_EVERY))) {
+            if left.is_zero() {
+                return Ok(event);
+            }
+            let Some(reader) = &mut self.reader else { return Ok(event) };
+            if intake.window_is_open() {
+                // What comes now belongs to this window, and a wake-up for each record would be wasted.
+                if reader.gather(left.min(GATHER)) {
+                    reader.deliver(intake)?;
+                    return Ok(if reader.is_done() { SourceEvent::End } else { event });
+                }
+            } else if reader.wait(left.min(LOOK_EVERY)) {
                 return Ok(event);
             }
             event = self.event()?;
@@ -536,6 +574,9 @@ impl Source for KafkaSource {
     }
 
     fn landed(&mut self, positions: &Positions) {
+        if !self.options.commit_landed {
+            return;
+        }
         for (partition, position) in positions.iter() {
             if self.committed.get(partition) != Some(position) {
                 self.landed.set(partition.clone(), position.clone());

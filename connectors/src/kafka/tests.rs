@@ -178,16 +178,20 @@ fn metadata_of_the_group_is_there_for_the_present_run_only() {
     let mock = Mock::new("t", 2);
     let mut source = mock.source("t", None);
     let slot = source.group_metadata();
-    assert!(slot.get(slot.run()).is_none(), "no run yet");
+    assert!(slot.now(slot.run()).is_none(), "no run yet");
     let starts: Vec<_> = assigned(&mut source).into_iter().map(|p| (p, 0)).collect();
     let keep = Keep { key: false, headers: false };
-    begin(&mut source, &starts, keep);
     let first = slot.run();
-    assert!(slot.get(first).is_some());
-    source.end_run();
-    assert!(slot.get(first).is_none());
-    assigned(&mut source);
+    let generation = |run| slot.now(run).map(|m| m.generation());
+    assert!(generation(first).is_some_and(|g| g >= 0), "anchors come before a run's records");
     begin(&mut source, &starts, keep);
-    assert!(slot.run() > first && slot.get(first).is_none() && slot.get(slot.run()).is_some());
+    assert!(generation(first).is_some());
+    source.end_run();
+    assert!(generation(first).is_none());
+    assigned(&mut source);
+    assert!(slot.run() > first && generation(first).is_none() && generation(slot.run()).is_some());
+    begin(&mut source, &starts, keep);
+    assert!(generation(slot.run()).is_some());
     source.close();
+    assert!(generation(slot.run()).is_none());
 }

@@ -56,6 +56,9 @@ pub async fn of(settings: &config::Sink, job: &PlannedJob, role: Role) -> Result
         config::Sink::Postgres(postgres) => {
             super::postgres::history(postgres, &job.name, &schema).await.map(Remembered::Commits)
         }
+        config::Sink::Kafka(_) => Ok(Remembered::NotProvable(
+            "a consumer group keeps its newest positions only; what is in the topic was committed with them",
+        )),
         config::Sink::Stdout(_) => {
             Ok(Remembered::NotProvable("standard output remembers nothing, it is at least once"))
         }

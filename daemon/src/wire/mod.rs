@@ -7,6 +7,7 @@ pub mod format;
 pub mod history;
 #[cfg(feature = "iceberg")]
 pub mod iceberg;
+pub mod kafka_sink;
 pub mod postgres;
 pub mod sink;
 pub mod source;
@@ -50,6 +51,8 @@ pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clo
     };
     let dead = on_error == OnError::DeadLetter;
     let uses = |column| settings.format.metadata().contains(&column);
+    let from = kafka_sink::FromJob::new(settings, &planned.name);
+    let commit_landed = !kafka_sink::commits_to_the_group(&settings.sink);
     let make = |settings: &config::Sink, role, schema, memory| {
         sink::factory(sink::Order {
             settings: settings.clone(),
@@ -58,13 +61,14 @@ pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clo
             role,
             schema,
             memory,
+            from: from.clone(),
             state: state.clone(),
             clock: clock.clone(),
         })
     };
     let spec = JobSpec {
         name: planned.name.clone(),
-        source: source::factory(&settings.source, &planned.name, state, budget, clock),
+        source: source::factory(&settings.source, &planned.name, state, budget, clock, &from.slot, commit_landed),
         format: planned.format.clone(),
         operators: planned.operators.clone(),
         sink: make(&settings.sink, sink::Role::Main, planned.schema.clone(), budget.encode_bytes),

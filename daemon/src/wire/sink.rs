@@ -14,6 +14,7 @@ use tidemill_engine::clock::Clock;
 use tidemill_engine::job::MakeSink;
 use tidemill_engine::sink::{Sink, SinkError};
 
+use super::kafka_sink::{self, FromJob};
 use super::storage::Storages;
 use crate::state::State;
 
@@ -49,6 +50,8 @@ pub struct Order {
     pub schema: SchemaRef,
     /// Bytes its encoders may hold.
     pub memory: usize,
+    /// What it takes from the job's source and window.
+    pub from: FromJob,
     /// The daemon's folder.
     pub state: Arc<State>,
     /// The clock.
@@ -59,11 +62,16 @@ pub struct Order {
 #[must_use]
 pub fn factory(order: Order) -> MakeSink {
     Box::new(move || {
-        let Order { settings, storages, job, schema, memory, state, clock, role } = &order;
+        let Order { settings, storages, job, schema, memory, state, clock, role, from } = &order;
+        let kept = || KeptPositions::in_file(state.positions_file(job, role.as_str()));
+        if let config::Sink::Kafka(kafka) = settings {
+            let options = kafka_sink::options(kafka, job, state.instance(), schema, *memory, from);
+            return kafka_sink::make(kafka.transactional, options, from, kept, clock);
+        }
         if let Some(sink) = holding(settings, storages, job, state.instance(), schema, *memory, clock)? {
             return Ok(sink);
         }
-        let positions = KeptPositions::in_file(state.positions_file(job, role.as_str()));
+        let positions = kept();
         Ok(match settings {
             config::Sink::Stdout(_) => Box::new(StdoutSink::new(positions)) as Box<dyn Sink>,
             _ => Box::new(BlackholeSink::new(Arc::default(), positions)),
@@ -128,6 +136,13 @@ pub fn check(settings: &config::Sink, storages: &Storages, job: &str, schema: &S
         #[cfg(not(feature = "iceberg"))]
         config::Sink::Iceberg(_) => return Err(left_out("iceberg")),
         config::Sink::Postgres(postgres) => return super::postgres::check(postgres, job, schema),
+        config::Sink::Kafka(kafka) => {
+            let from = FromJob { group: None, slot: Arc::default(), max_age: std::time::Duration::from_secs(1) };
+            let options = kafka_sink::options(kafka, job, "check", schema, 1 << 20, &from);
+            let made =
+                kafka_sink::make(kafka.transactional, options, &from, KeptPositions::in_memory, &Clock::system());
+            return made.map(drop).map_err(|e| e.message);
+        }
         _ => {}
     }
     let Some(uri) = settings.path() else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidemill_config as config;
 use tidemill_connectors::generator::{GeneratorOptions, GeneratorSource};
-use tidemill_connectors::kafka::{KafkaOptions, KafkaSource, OnDataLoss, Start, Until, properties};
+use tidemill_connectors::kafka::{GroupMetadataSlot, KafkaOptions, KafkaSource, OnDataLoss, Start, Until, properties};
 use tidemill_engine::clock::Clock;
 use tidemill_engine::job::MakeSource;
 
@@ -52,17 +52,32 @@ pub fn kafka_options(kafka: &config::Kafka, job: &str, instance: &str, budget: B
         prefetch_bytes: budget.prefetch_bytes,
         static_membership: kafka.static_membership,
         commit_metadata: None,
+        commit_landed: true,
     }
 }
 
-/// Makes the source of these settings.
+/// Makes the source of these settings. `slot`: where a Kafka sink finds the group's metadata. `commit_landed`: whether
+/// the source tells the group what landed.
 #[must_use]
-pub fn factory(settings: &config::Source, job: &str, state: &Arc<State>, budget: Budget, clock: &Clock) -> MakeSource {
+pub fn factory(
+    settings: &config::Source,
+    job: &str,
+    state: &Arc<State>,
+    budget: Budget,
+    clock: &Clock,
+    slot: &Arc<GroupMetadataSlot>,
+    commit_landed: bool,
+) -> MakeSource {
     let clock = clock.clone();
     match settings {
         config::Source::Kafka(kafka) => {
-            let options = kafka_options(kafka, job, state.instance(), budget);
-            Box::new(move || Ok(Box::new(KafkaSource::new(options.clone(), clock.clone())?)))
+            let mut options = kafka_options(kafka, job, state.instance(), budget);
+            options.commit_landed = commit_landed;
+            let slot = slot.clone();
+            Box::new(move || {
+                let source = KafkaSource::with_group_metadata(options.clone(), clock.clone(), slot.clone())?;
+                Ok(Box::new(source))
+            })
         }
         config::Source::Generator(generator) => {
             let options = GeneratorOptions {
