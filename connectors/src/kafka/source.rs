@@ -185,7 +185,9 @@ impl KafkaSource {
 
     fn client_error(&mut self, consumer: &KafkaConsumer, error: &KafkaError) -> Result<(), SourceError> {
         if let Some((code, text)) = consumer.client().fatal_error() {
-            return Err(errors::fatal(code, &text, self.options.member_id().as_deref(), self.was_lost));
+            // The loss itself may not have been told of yet.
+            let lost = self.was_lost || consumer.assignment_lost();
+            return Err(errors::fatal(code, &text, self.options.member_id().as_deref(), lost));
         }
         let Some(code) = error.rdkafka_error_code() else {
             return Err(SourceError::retry(format!("kafka client: {error}")));

@@ -158,7 +158,11 @@ pub fn kinds(around: &Surroundings) -> Vec<Kind> {
         kinds.push(Kind::DiskFull);
     }
     for part in std::iter::once(Part::Broker).chain(around.servers.iter().copied()) {
-        kinds.extend([Outage::Stop, Outage::Kill, Outage::Hang].map(|how| Kind::Outage(part, how)));
+        kinds.extend([Outage::Stop, Outage::Kill].map(|how| Kind::Outage(part, how)));
+        if part != Part::Postgres {
+            // Postgres is a process for each connection: those would go on.
+            kinds.push(Kind::Outage(part, Outage::Hang));
+        }
         let troubles = [
             Trouble::Cut,
             Trouble::Refuse,

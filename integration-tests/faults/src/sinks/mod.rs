@@ -5,6 +5,7 @@ mod files;
 mod iceberg;
 mod kafka;
 mod log;
+mod postgres;
 mod s3;
 mod web;
 
@@ -15,6 +16,7 @@ use tidemill_integration_tests::checker::Report;
 use tidemill_integration_tests::ledger::Ledger;
 use tidemill_test_servers::iceberg_rest::IcebergRest;
 use tidemill_test_servers::kafka::Kafka;
+use tidemill_test_servers::postgres::Postgres;
 use tidemill_test_servers::s3::S3;
 use tokio::runtime::Handle;
 
@@ -25,7 +27,7 @@ use crate::tally::Tally;
 use crate::watch::Look;
 
 /// Names of all sinks, as on the command line.
-pub const ALL: &[&str] = &["parquet", "ndjson", "parquet-s3", "kafka", "delta", "delta-s3", "iceberg"];
+pub const ALL: &[&str] = &["parquet", "ndjson", "parquet-s3", "kafka", "postgres", "delta", "delta-s3", "iceberg"];
 
 /// What a sink is set up with.
 #[derive(Clone, Debug)]
@@ -90,6 +92,24 @@ server!(Kafka);
 server!(S3);
 server!(IcebergRest);
 
+impl Server for Postgres {
+    fn stop(&mut self) -> Result<()> {
+        self.stop()
+    }
+    fn kill9(&mut self) -> Result<()> {
+        self.kill9()
+    }
+    fn freeze(&mut self) -> Result<()> {
+        bail!("a Postgres server is a process for each connection: it cannot be frozen as one")
+    }
+    fn thaw(&mut self) -> Result<()> {
+        bail!("a Postgres server is a process for each connection: it cannot be frozen as one")
+    }
+    fn restart(&mut self) -> Result<()> {
+        self.restart()
+    }
+}
+
 /// A sink under test.
 pub trait UnderTest {
     /// As on the command line.
@@ -143,6 +163,7 @@ pub fn set_up(name: &str, setup: &Setup) -> Result<Box<dyn UnderTest>> {
         "ndjson" => Box::new(files::Files::ndjson(setup)?),
         "parquet-s3" => Box::new(s3::ParquetS3::new(setup)?),
         "kafka" => Box::new(kafka::Kafka::new(setup)),
+        "postgres" => Box::new(postgres::Postgres::new(setup)?),
         "delta" => Box::new(delta::Delta::local(setup)?),
         "delta-s3" => Box::new(delta::Delta::s3(setup)?),
         "iceberg" => Box::new(iceberg::Iceberg::new(setup)?),
