@@ -99,9 +99,6 @@ const POLL_MAX: Duration = Duration::from_millis(100);
 /// How often the intake looks whether a commit landed that a due cut waits for.
 const POLL_DUE: Duration = Duration::from_millis(1);
 
-/// Windows up to this age are begun at the sink before they are cut.
-const SHORT_WINDOW: Duration = Duration::from_millis(200);
-
 /// One run, from asking for an assignment to its end.
 pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEnd, RunError> {
     let progress = &context.progress;
@@ -252,8 +249,6 @@ struct Reading<'a> {
     pipeline: JoinHandle<Result<(), RunError>>,
     cuts: u64,
     done: Arc<AtomicU64>,
-    /// Some of the open window was handed on before its chunk was full.
-    begun: bool,
     /// What the source said while the queue was full.
     heard: Option<SourceEvent>,
     /// Records that are still to be read carefully; 0: this run is not careful.
@@ -294,18 +289,7 @@ impl<'a> Reading<'a> {
                 receiver,
             )),
         };
-        Self {
-            context,
-            source,
-            intake,
-            queue: Some(queue),
-            pipeline,
-            cuts: 0,
-            done,
-            begun: false,
-            heard: None,
-            careful,
-        }
+        Self { context, source, intake, queue: Some(queue), pipeline, cuts: 0, done, heard: None, careful }
     }
 
     fn read(mut self) -> Result<RunEnd, RunError> {
@@ -364,7 +348,7 @@ impl<'a> Reading<'a> {
                                 return self.careful_no_more();
                             }
                         }
-                    } else if self.intake.chunk_is_full() || self.begins(bounds.max_age, now) {
+                    } else if self.intake.chunk_is_full() {
                         self.hand_on()?;
                     }
                     if now.saturating_sub(refreshed) >= REFRESH {
@@ -406,18 +390,6 @@ impl<'a> Reading<'a> {
         snapshot.landed
     }
 
-    /// Whether to hand the open chunk on although it is not full: once in a short window, after a quarter of it, so that
-    /// what a sink does at the first rows of a window is done before its cut.
-    fn begins(&mut self, max_age: Duration, now: Duration) -> bool {
-        let open = self.intake.facts().opened_at;
-        let begins = max_age <= SHORT_WINDOW
-            && !self.begun
-            && !self.intake.chunk_is_empty()
-            && open.is_some_and(|at| now.saturating_sub(at) >= max_age / 4);
-        self.begun |= begins;
-        begins
-    }
-
     /// Sends the open chunk on.
     fn hand_on(&mut self) -> Result<(), RunError> {
         let former = self.context.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
@@ -435,7 +407,6 @@ impl<'a> Reading<'a> {
         }
         self.context.progress.metrics.window(cause);
         self.cuts += 1;
-        self.begun = false;
         let window = self.intake.close_window();
         self.send(Item::Cut(Cut { cause, at: self.context.spec.clock.now(), window, counted: false }))
     }

@@ -28,7 +28,7 @@ use super::start::{self, Log, Verdict};
 /// Longest wait for records between two looks at the group's events.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long records of an open window are gathered in the client before they are taken.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(4);
 /// Informational group commits are at least this far apart.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the assign that follows a revocation is awaited before the run goes on with what is left.
