@@ -11,7 +11,8 @@ const HEAD: &str = include_str!("docs_head.md");
 const EXAMPLE: &str = include_str!("../examples/orders.toml");
 
 /// Tables in the order of the data; any other comes after these.
-const ORDER: &[&str] = &["daemon", "job", "source", "format", "window", "operator", "sink", "dead_letter", "storage"];
+const ORDER: &[&str] =
+    &["daemon", "group", "job", "source", "format", "window", "operator", "sink", "dead_letter", "storage"];
 
 /// The reference of all keys, in Markdown.
 #[must_use]

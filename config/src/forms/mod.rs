@@ -60,6 +60,12 @@ const FORMS: &[Form] = &[
         check: identity::check_job,
     },
     Form {
+        name: "group_name",
+        expected: "a group's name of 1 to 63 characters of a-z, 0-9, _ and -",
+        example: "x",
+        check: identity::check_job,
+    },
+    Form {
         name: "instance",
         expected: "a name of 1 to 63 characters of a-z, A-Z, 0-9, '.', _ and -",
         example: "x",
