@@ -12,6 +12,7 @@ mod arc_str;
 pub mod bounds;
 pub mod chunk;
 pub mod clock;
+pub mod control;
 pub mod dead_letter;
 pub mod decode;
 pub mod failpoint;

@@ -13,9 +13,10 @@ use rand::{Rng, SeedableRng};
 use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::chunk::Chunk;
 use tidemill_engine::clock::Clock;
+use tidemill_engine::control::Control;
 use tidemill_engine::format::{Decoded, Decoder, Format, Reject, Stage};
 use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
-use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Stop};
+use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Restart};
 use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::progress::Progress;
@@ -184,6 +185,7 @@ fn spec(seed: u64, instance: &'static str, store: &MemoryStore, dead: &MemorySto
         bounds: BoundsHandle::new(bounds),
         keep: Keep { key: false, headers: false },
         limits: Limits { chunk: ChunkLimits { bytes: 1 << 16, records: 50 }, queued_chunks: 1, decode_ahead: 3 },
+        restart: Restart::default(),
         marks: Box::new(Marks::default()),
         clock: Clock::system(),
     }
@@ -209,7 +211,7 @@ fn history(seed: u64, owners: &[&'static str], refused: usize, runtime: &tokio::
     let start = |owner: &&'static str| {
         let spec = spec(seed, owner, &store, &dead);
         let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
-        job::spawn(spec, progress, runtime.handle().clone(), Stop::default()).expect("a thread")
+        job::spawn(spec, progress, runtime.handle().clone(), Control::default()).expect("a thread")
     };
     let jobs: Vec<_> = owners.iter().map(start).collect();
     for job in jobs {

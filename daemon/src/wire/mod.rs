@@ -21,7 +21,7 @@ use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::dead_letter;
 use tidemill_engine::intake::Keep;
-use tidemill_engine::job::{JobSpec, OnError};
+use tidemill_engine::job::{JobSpec, OnError, Restart};
 use tidemill_engine::window::WindowBounds;
 
 use crate::plan::PlannedJob;
@@ -39,11 +39,17 @@ pub fn window(settings: &config::Window) -> WindowBounds {
     }
 }
 
-/// Builds a job, and what changes its window bounds while it runs.
+/// Builds a job whose windows have these bounds.
 #[must_use]
-pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clock) -> (JobSpec, BoundsHandle) {
+pub fn job(
+    planned: &PlannedJob,
+    state: &Arc<State>,
+    budget: Budget,
+    clock: &Clock,
+    bounds: &BoundsHandle,
+    restart: Restart,
+) -> JobSpec {
     let settings = &planned.settings;
-    let bounds = BoundsHandle::new(window(&settings.window));
     let on_error = match settings.on_error {
         config::OnError::Fail => OnError::Fail,
         config::OnError::Skip => OnError::Skip,
@@ -66,7 +72,7 @@ pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clo
             clock: clock.clone(),
         })
     };
-    let spec = JobSpec {
+    JobSpec {
         name: planned.name.clone(),
         source: source::factory(&settings.source, &planned.name, state, budget, clock, &from.slot, commit_landed),
         format: planned.format.clone(),
@@ -82,8 +88,8 @@ pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clo
         bounds: bounds.clone(),
         keep: Keep { key: dead || uses(config::Metadata::Key), headers: dead || uses(config::Metadata::Headers) },
         limits: budget.limits(),
+        restart,
         marks: Box::new(state.marks(&planned.name)),
         clock: clock.clone(),
-    };
-    (spec, bounds)
+    }
 }
