@@ -18,8 +18,17 @@ pub(super) enum Change {
     Parts,
 }
 
-/// What a job's new settings ask for.
-pub(super) fn of_job(old: &Job, new: &Job) -> Change {
+/// What the new settings of a job ask for, and those of the object stores that it names.
+pub(super) fn of_job(name: &str, old: &Config, new: &Config) -> Change {
+    let (Some(before), Some(after)) = (old.jobs.get(name), new.jobs.get(name)) else { return Change::Parts };
+    let stores = std::iter::once(&after.sink).chain(&after.dead_letter).filter_map(|sink| sink.storage());
+    if stores.into_iter().any(|store| old.storages.get(store.as_str()) != new.storages.get(store.as_str())) {
+        return Change::Parts;
+    }
+    of_settings(before, after)
+}
+
+fn of_settings(old: &Job, new: &Job) -> Change {
     // `after` matters only before a job begins.
     let parts = |job: &Job| Job { window: Window::default(), after: Vec::new(), ..job.clone() };
     if parts(old) != parts(new) {
@@ -52,12 +61,12 @@ fn daemon_keys(old: &Config, new: &Config) -> Vec<String> {
 /// What going from `old` to `new` does.
 pub(super) fn plan(old: &Config, new: &Config) -> Reloaded {
     let mut plan = Reloaded::default();
-    for (name, job) in &new.jobs {
-        let list = match old.jobs.get(name).map(|before| of_job(before, job)) {
-            None => &mut plan.added,
-            Some(Change::None) => &mut plan.unchanged,
-            Some(Change::Window) => &mut plan.window,
-            Some(Change::Parts) => &mut plan.restarted,
+    for name in new.jobs.keys() {
+        let list = match of_job(name, old, new) {
+            _ if !old.jobs.contains_key(name) => &mut plan.added,
+            Change::None => &mut plan.unchanged,
+            Change::Window => &mut plan.window,
+            Change::Parts => &mut plan.restarted,
         };
         list.push(name.clone());
     }

@@ -81,7 +81,7 @@ impl Supervisor {
                 self.add(planned);
                 continue;
             };
-            let change = before.map_or(Change::Parts, |before| changes::of_job(before, &planned.settings));
+            let change = changes::of_job(&planned.name, &self.config, &config);
             if before.is_none_or(|before| before.window != planned.settings.window) {
                 managed.job.bounds.set(wire::window(&planned.settings.window));
             }
