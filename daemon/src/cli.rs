@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tidemill_config::Fault;
 
 use crate::client::{self, Daemon, Request};
+use crate::supervisor::Origin;
 use crate::{demo, logs, plan, positions, service, verify};
 
 /// Everything went well: bounded jobs are done, or the daemon was told to stop and committed what it had.
@@ -38,6 +39,10 @@ enum Command {
         /// File or folder.
         #[arg(long, short)]
         config: PathBuf,
+        /// Run every job to the end of what is there when it starts, in the order of `after`, then exit; what an earlier
+        /// run has done is not done again.
+        #[arg(long)]
+        until_end: bool,
         #[command(flatten)]
         log: LogArguments,
     },
@@ -228,8 +233,9 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match command {
-        Command::Run { config, log } => {
-            logs::install(&log).and_then(|()| service::run(&config, std::io::stderr().is_terminal()))
+        Command::Run { config, until_end, log } => {
+            let origin = Origin { path: config, until_end };
+            logs::install(&log).and_then(|()| service::run(origin, std::io::stderr().is_terminal()))
         }
         Command::Check { config } => Ok(check(&config)),
         Command::Schema => say(&format!("{:#}\n", tidemill_config::schema())),

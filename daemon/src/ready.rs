@@ -16,7 +16,8 @@ pub struct Stall {
 /// Whether a reading job has stalled; arguments as those of [`trouble`]. A new run may cure it.
 #[must_use]
 pub fn stall(snapshot: &Snapshot, now: Duration, max_age: Duration, stall_after: Duration) -> Option<Stall> {
-    if snapshot.state != JobState::Running {
+    // A turn that has not come is the group's doing, not the job's.
+    if snapshot.state != JobState::Running || snapshot.waits_to_commit {
         return None;
     }
     let lag: i64 =

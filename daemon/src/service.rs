@@ -18,7 +18,7 @@ use crate::http::{self, Http};
 use crate::jobs::{Live, Shared};
 use crate::plan::{self, Plan};
 use crate::state::State;
-use crate::supervisor::{self, Maker, Supervisor};
+use crate::supervisor::{self, Maker, Origin, Supervisor};
 use crate::wire::budget::Budget;
 use crate::{live, wire};
 
@@ -51,11 +51,11 @@ pub enum StartError {
 }
 
 impl Service {
-    /// Plans `loaded` and starts all its jobs. `path`: where it can be read again for a reload.
+    /// Plans `loaded` and starts all its jobs. `origin`: how it can be read again for a reload.
     ///
     /// # Errors
     /// Faults of the configuration, or what the machine refuses. Nothing runs then.
-    pub fn start(loaded: Loaded, path: Option<&Path>) -> Result<Self, StartError> {
+    pub fn start(loaded: Loaded, origin: Option<Origin>) -> Result<Self, StartError> {
         let daemon = loaded.config.daemon.clone();
         let clock = Clock::system();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -64,13 +64,12 @@ impl Service {
         let spill = Path::new(daemon.state_dir.as_str()).join("spill");
         let limits = wire::sql::limits(budget.sql_bytes, spill, clock.clone());
         let plan = plan::plan(loaded, &limits).map_err(StartError::Faults)?;
-        Self::start_plan(plan, path, budget, limits, clock, cores).map_err(StartError::Other)
+        Self::start_plan(plan, origin, limits, clock, cores).map_err(StartError::Other)
     }
 
     fn start_plan(
         plan: Plan,
-        path: Option<&Path>,
-        budget: Budget,
+        origin: Option<Origin>,
         limits: wire::sql::Limits,
         clock: Clock,
         cores: usize,
@@ -107,9 +106,8 @@ impl Service {
             http = %format_args!("http://{}", http.address),
             "tidemill runs"
         );
-        let maker = Maker { state, budget, limits, clock, runtime: runtime.handle().clone() };
-        let supervisor =
-            Supervisor::new(shared.clone(), heard, stop.clone(), maker, path.map(Path::to_owned), config, plan.jobs);
+        let maker = Maker { state, cores, limits, clock, runtime: runtime.handle().clone(), gates: BTreeMap::new() };
+        let supervisor = Supervisor::new(shared.clone(), heard, stop.clone(), maker, origin, config, plan.jobs);
         let supervisor = std::thread::Builder::new().name("supervisor".into()).spawn(move || supervisor.run())?;
         Ok(Self { shared, stop, http, runtime, supervisor: Some(supervisor), signals: Some(signals) })
     }
@@ -231,19 +229,18 @@ fn snapshots(shared: &Shared) -> BTreeMap<String, Snapshot> {
 ///
 /// # Errors
 /// What the machine refuses.
-pub fn run(config: &Path, terminal: bool) -> anyhow::Result<u8> {
-    let loaded = match tidemill_config::load(config, &tidemill_config::System) {
+pub fn run(origin: Origin, terminal: bool) -> anyhow::Result<u8> {
+    let loaded = match origin.load() {
         Ok(loaded) => loaded,
         Err(faults) => {
-            // With what is wrong in the sound parts' queries, so that all faults come at once.
-            cli::print_faults(&plan::load(config).err().unwrap_or(faults));
+            cli::print_faults(&faults);
             return Ok(FAULTY);
         }
     };
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match Service::start(loaded, Some(config)) {
+    match Service::start(loaded, Some(origin)) {
         Ok(service) => service.wait(terminal),
         Err(StartError::Faults(faults)) => {
             cli::print_faults(&faults);

@@ -98,6 +98,8 @@ pub struct Snapshot {
     pub last_error: Option<(i64, String)>,
     /// Wall times of the last errors that ended a run, newest last; at most [`KEPT_ERRORS`].
     pub errors: VecDeque<i64>,
+    /// A sealed window waits for its turn to be committed.
+    pub waits_to_commit: bool,
     /// Wall time of the next attempt, while backing off.
     pub next_try_ms: Option<i64>,
     /// Records taken since the job started in this process.
@@ -176,6 +178,7 @@ impl Progress {
             commits: VecDeque::new(),
             last_error: None,
             errors: VecDeque::new(),
+            waits_to_commit: false,
             next_try_ms: None,
             records: 0,
             bytes: 0,
@@ -230,6 +233,10 @@ impl Progress {
             }
             s.errors.push_back(wall);
         });
+    }
+
+    pub(crate) fn waits_to_commit(&self, waits: bool) {
+        self.update(|s| s.waits_to_commit = waits);
     }
 
     /// Backing off until the next attempt in `pause`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Rules;
+use crate::fault::FaultKind;
 use crate::forms::size;
 use crate::near::did_you_mean;
 use crate::tree::join;
@@ -37,7 +38,9 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
                     rules.bad(&key, format!("no job `{}`{hint}", before.shown()));
                 }
                 Some(before) if !ends(before) => {
-                    rules.conflict(&key, "that job never ends: expected one with an end (`until`, `records`)");
+                    let message = "that job has no end (`until`, `records`): this one never begins, but with \
+                                   `tidemill run --until-end`";
+                    rules.warn(FaultKind::NoEffect, &key, message);
                 }
                 Some(_) => {}
             }

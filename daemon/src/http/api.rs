@@ -45,6 +45,7 @@ pub(super) fn job(shared: &Shared, job: &RunningJob) -> Value {
         "errors_in_10_minutes": errors,
         "crash_loop": errors >= CRASH_LOOP,
         "next_try_ms": s.next_try_ms,
+        "waits_to_commit": s.waits_to_commit,
         "records": s.records,
         "bytes": s.bytes,
         "rows": s.rows,

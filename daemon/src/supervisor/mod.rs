@@ -6,11 +6,11 @@
 mod ask;
 mod changes;
 mod maker;
+mod memory;
 mod reload;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
@@ -32,6 +32,7 @@ use watch::Watch;
 pub use ask::{Asking, Refused, Reloaded, Verb};
 pub(crate) use ask::{Heard, channel};
 pub(crate) use maker::Maker;
+pub use reload::Origin;
 
 const TICK: Duration = Duration::from_millis(50);
 /// How long a job that is to start anew may take for its last commit; then it is ended without.
@@ -49,6 +50,8 @@ struct Managed {
     next: Next,
     /// When a drain that is under way becomes an end at once.
     deadline: Option<Duration>,
+    /// Memory that it holds while it has a thread.
+    held: u64,
     /// When it was last started anew because it stalled.
     healed_at: Option<Duration>,
 }
@@ -69,8 +72,8 @@ pub(crate) struct Supervisor {
     heard: Heard,
     stop: Stop,
     maker: Maker,
-    /// Where the configuration came from, if it can be read again.
-    path: Option<PathBuf>,
+    /// How the configuration can be read again, if it can.
+    origin: Option<Origin>,
     config: Config,
     jobs: BTreeMap<String, Managed>,
     watch: Option<Watch>,
@@ -83,12 +86,12 @@ impl Supervisor {
         heard: Heard,
         stop: Stop,
         maker: Maker,
-        path: Option<PathBuf>,
+        origin: Option<Origin>,
         config: Config,
         planned: Vec<PlannedJob>,
     ) -> Self {
-        let watch = path.as_ref().map(|path| Watch::new(path, shared.clock.now()));
-        let mut supervisor = Self { shared, heard, stop, maker, path, config, jobs: BTreeMap::new(), watch };
+        let watch = origin.as_ref().map(|origin| Watch::new(&origin.path, shared.clock.now()));
+        let mut supervisor = Self { shared, heard, stop, maker, origin, config, jobs: BTreeMap::new(), watch };
         for planned in planned {
             supervisor.add(Arc::new(planned));
         }
@@ -125,8 +128,16 @@ impl Supervisor {
         job.progress.set_state(JobState::Waiting, "it is about to start");
         self.shared.publish(job.clone());
         let name = planned.name.clone();
-        let managed =
-            Managed { job, planned, thread: None, end: None, next: Next::Stay, deadline: None, healed_at: None };
+        let managed = Managed {
+            job,
+            planned,
+            thread: None,
+            end: None,
+            next: Next::Stay,
+            deadline: None,
+            held: 0,
+            healed_at: None,
+        };
         self.jobs.insert(name, managed);
     }
 
@@ -178,6 +189,7 @@ impl Supervisor {
             });
             managed.end = Some(end);
             managed.deadline = None;
+            managed.held = 0;
         }
     }
 
@@ -188,7 +200,13 @@ impl Supervisor {
             Next::Stay => {}
             Next::Start { planned, why } => {
                 managed.planned = planned;
-                self.start(name, &why);
+                // Back into the line of those that have not begun, should memory come back first.
+                managed.end = None;
+                if !self.start(name, &why)
+                    && let Some(managed) = self.jobs.get_mut(name)
+                {
+                    managed.next = Next::Start { planned: managed.planned.clone(), why };
+                }
             }
             Next::Remove => {
                 tracing::info!(job = name, "removed");
@@ -198,10 +216,18 @@ impl Supervisor {
         }
     }
 
-    /// Starts a job that has no thread.
-    fn start(&mut self, name: &str, why: &str) {
+    /// Starts a job that has no thread. False: its neighbours have to give memory back first.
+    fn start(&mut self, name: &str, why: &str) -> bool {
+        let memory =
+            match memory::share(self.config.daemon.memory, &self.shared.live().groups, &self.parties(name), name) {
+                memory::Share::Start(memory) => memory,
+                memory::Share::After(lenders) => {
+                    self.give_back(name, &lenders);
+                    return false;
+                }
+            };
         let control = self.control();
-        let Some(managed) = self.jobs.get_mut(name) else { return };
+        let Some(managed) = self.jobs.get_mut(name) else { return true };
         if let Some(why) = managed.job.control.paused() {
             control.pause(why);
         }
@@ -213,8 +239,8 @@ impl Supervisor {
             settings: managed.planned.settings.clone(),
         });
         job.progress.set_state(JobState::Starting, why);
-        match self.maker.spawn(&managed.planned, &job, &self.shared.live()) {
-            Ok(thread) => (managed.thread, managed.end) = (Some(thread), None),
+        match self.maker.spawn(&managed.planned, &job, &self.shared.live(), memory) {
+            Ok(thread) => (managed.thread, managed.end, managed.held) = (Some(thread), None, memory),
             Err(error) => {
                 let why = format!("no thread for it: {error}");
                 job.progress.set_state(JobState::Failed, &why);
@@ -223,6 +249,39 @@ impl Supervisor {
         }
         managed.job = job.clone();
         self.shared.publish(job);
+        true
+    }
+
+    /// The jobs that share the memory while `name` starts: those that live, and those that may begin at once.
+    fn parties(&self, name: &str) -> Vec<memory::Party> {
+        let begins = |job: &str, m: &Managed| {
+            job == name || matches!(m.next, Next::Start { .. }) || (m.is_waiting() && self.waits_for(job).is_none())
+        };
+        let parties = self.jobs.iter().filter(|(job, m)| m.thread.is_some() || begins(job, m));
+        parties
+            .map(|(job, m)| memory::Party {
+                name: job.clone(),
+                group: m.planned.settings.group.as_str().to_owned(),
+                held: m.thread.is_some().then_some(m.held),
+            })
+            .collect()
+    }
+
+    /// Starts jobs anew that hold memory which was lent to them, once for each of them.
+    fn give_back(&mut self, name: &str, lenders: &[String]) {
+        let deadline = self.shared.clock.now() + DRAIN_WITHIN;
+        for lender in lenders {
+            let Some(managed) = self.jobs.get_mut(lender) else { continue };
+            if matches!(managed.next, Next::Stay) && !managed.job.control.stop.gracefully.is_cancelled() {
+                tracing::info!(job = lender, to = name, "it gives memory back, its run starts anew");
+                managed.start_anew(managed.planned.clone(), format!("it gives memory back to `{name}`"), deadline);
+            }
+        }
+        if let Some(managed) = self.jobs.get(name)
+            && managed.job.progress.state() != JobState::Waiting
+        {
+            managed.job.progress.set_state(JobState::Waiting, format!("memory comes back from {}", lenders.join(", ")));
+        }
     }
 
     /// Starts jobs that have not begun and wait for nothing any more.
@@ -230,7 +289,9 @@ impl Supervisor {
         let waiting: Vec<String> = self.jobs.iter().filter(|(_, m)| m.is_waiting()).map(|(n, _)| n.clone()).collect();
         for name in waiting {
             match self.waits_for(&name) {
-                None => self.start(&name, "the daemon started it"),
+                None => {
+                    self.start(&name, "the daemon started it");
+                }
                 Some(why) => {
                     let progress = &self.jobs[&name].job.progress;
                     if progress.snapshot().why != why {

@@ -1,8 +1,9 @@
 //! Takes over a changed configuration: checked first, applied as the smallest change, refused whole.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidemill_config::{Fault, FaultKind};
+use tidemill_config::{Fault, FaultKind, Loaded};
 
 use super::ask::{Refused, Reloaded};
 use super::changes::{self, Change};
@@ -10,6 +11,31 @@ use super::{DRAIN_WITHIN, Next, Supervisor};
 use crate::jobs::Live;
 use crate::plan::{self, Plan};
 use crate::wire;
+
+/// How a configuration is read, at the start and again for each reload.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// File or folder.
+    pub path: PathBuf,
+    /// All jobs end at what is there when they start.
+    pub until_end: bool,
+}
+
+impl Origin {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// All faults there are.
+    pub fn load(&self) -> Result<Loaded, Vec<Fault>> {
+        let mut loaded = tidemill_config::load(&self.path, &tidemill_config::System)
+            // With what is wrong in the sound parts' queries, so that all faults come at once.
+            .map_err(|faults| plan::load(&self.path).err().unwrap_or(faults))?;
+        if self.until_end {
+            plan::until_end(&mut loaded)?;
+        }
+        Ok(loaded)
+    }
+}
 
 impl Supervisor {
     /// Checks the configuration as its files are now, and takes it over unless `only_check`.
@@ -44,15 +70,13 @@ impl Supervisor {
         if self.is_stopping() {
             return Err(Refused::Conflict("the daemon is stopping".into()));
         }
-        let Some(path) = self.path.clone() else {
+        let Some(origin) = &self.origin else {
             return Err(Refused::Conflict("this daemon has no configuration file".into()));
         };
         if let (Some(watch), false) = (&mut self.watch, only_check) {
             watch.knows();
         }
-        let loaded = tidemill_config::load(&path, &tidemill_config::System)
-            // With what is wrong in the sound parts' queries, so that all faults come at once.
-            .map_err(|faults| Refused::Faults(plan::load(&path).err().unwrap_or(faults)))?;
+        let loaded = origin.load().map_err(Refused::Faults)?;
         let keys = changes::refused(&self.config, &loaded.config);
         if !keys.is_empty() {
             let fault = |key: &String| {
@@ -72,7 +96,9 @@ impl Supervisor {
 
     fn apply(&mut self, plan: Plan) {
         let config = plan.loaded.config;
-        self.shared.set_live(Live::of(&config));
+        let live = Live::of(&config);
+        self.maker.regroup(&live);
+        self.shared.set_live(live);
         let deadline = self.shared.clock.now() + DRAIN_WITHIN;
         for planned in plan.jobs {
             let planned = Arc::new(planned);
