@@ -167,7 +167,7 @@ fn what_is_not_there_and_what_is_not_allowed() {
     assert_eq!(daemon.send("POST", "/api/jobs/a/pause", &["Content-Type: text/plain"], "{}").0, 415);
     assert_eq!(daemon.send("POST", "/api/jobs/a/pause", &[JSON, "Origin: http://evil.example"], "").0, 403);
     assert_eq!(daemon.send_as("evil.example", "POST", "/api/jobs/a/pause", &[JSON], "").0, 403);
-    assert_eq!(daemon.job("a")["state"], "running");
+    assert_eq!(daemon.until("a", |job| job["state"] != "starting")["state"], "running");
     assert_eq!(daemon.get_json("/api/jobs/a/positions")["positions"].as_array().unwrap().len(), 4);
     daemon.stop();
 }
