@@ -114,6 +114,10 @@ impl Sink for GatedSink {
     fn identity(&self) -> Option<String> {
         self.inner.identity()
     }
+
+    fn commits_are_cheap(&self) -> bool {
+        self.inner.commits_are_cheap()
+    }
 }
 
 /// Published for as long as it lives.
