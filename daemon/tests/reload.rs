@@ -65,13 +65,7 @@ fn a_wrong_configuration_is_refused_whole_with_all_its_faults() {
     let done = daemon.cli(&["reload"], &[]);
     assert_eq!(done.code, 1);
     assert!(done.err.contains("job.b.on_eror") && done.err.contains("nothing was changed"), "{done:?}");
-
-    daemon.write(
-        "memory = \"256MiB\"\ninstance = \"x\"\n",
-        &[job("a", "window = { max_rows = 5 }"), job("b", "")].concat().replace("memory = \"128MiB\"", ""),
-    );
-    let text = std::fs::read_to_string(daemon.dir.path().join("tidemill.toml")).unwrap();
-    std::fs::write(daemon.dir.path().join("tidemill.toml"), text.replacen("memory = \"128MiB\"\n", "", 1)).unwrap();
+    daemon.write_with("256MiB", "instance = \"x\"\n", &[job("a", "window = { max_rows = 5 }"), job("b", "")].concat());
     let (status, answer) = daemon.send("POST", "/api/reload", &[JSON], "");
     assert_eq!(status, 422, "{answer}");
     let faults: Vec<&str> = answer["faults"].as_array().unwrap().iter().map(|f| f["key"].as_str().unwrap()).collect();

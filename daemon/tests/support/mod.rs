@@ -59,8 +59,12 @@ impl Daemon {
     }
 
     pub fn start_on(listen: &str, daemon: &str, jobs: &str) -> Self {
+        Self::start_with(listen, "128MiB", daemon, jobs)
+    }
+
+    pub fn start_with(listen: &str, memory: &str, daemon: &str, jobs: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        write_config(dir.path(), listen, daemon, jobs);
+        write_config(dir.path(), listen, memory, daemon, jobs);
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
             .args(["run", "--config"])
@@ -80,7 +84,11 @@ impl Daemon {
 
     /// Writes other jobs (and keys of `[daemon]`) into its configuration.
     pub fn write(&self, daemon: &str, jobs: &str) {
-        write_config(self.dir.path(), &self.listen, &format!("{}{daemon}", self.daemon_keys), jobs);
+        self.write_with("128MiB", daemon, jobs);
+    }
+
+    pub fn write_with(&self, memory: &str, daemon: &str, jobs: &str) {
+        write_config(self.dir.path(), &self.listen, memory, &format!("{}{daemon}", self.daemon_keys), jobs);
     }
 
     pub fn log(&self) -> String {
@@ -203,12 +211,12 @@ impl Drop for Daemon {
     }
 }
 
-fn write_config(dir: &Path, listen: &str, daemon: &str, jobs: &str) {
+fn write_config(dir: &Path, listen: &str, memory: &str, daemon: &str, jobs: &str) {
     let root = dir.display().to_string();
     let mut text = String::new();
     let _ = write!(
         text,
-        "[daemon]\nstate_dir = \"ROOT/state\"\nhttp = \"{listen}\"\nmemory = \"128MiB\"\n{daemon}\n{jobs}"
+        "[daemon]\nstate_dir = \"ROOT/state\"\nhttp = \"{listen}\"\nmemory = \"{memory}\"\n{daemon}\n{jobs}"
     );
     // As an editor does it: never half a file.
     std::fs::write(dir.join("new"), text.replace("ROOT", &root)).unwrap();
