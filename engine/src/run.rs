@@ -300,9 +300,15 @@ impl<'a> Reading<'a> {
         self.context.progress.saw_ends(self.source.ends());
         loop {
             if self.context.stop.gracefully.is_cancelled() {
-                self.context.progress.set_state(JobState::Stopping, "committing its last window");
+                self.context.progress.set_state(JobState::Draining, self.context.control.why_drained());
                 self.leave(Leave::Stopped, Cause::Stop, Duration::ZERO)?;
                 return Ok(RunEnd::Stopped);
+            }
+            if let Some(why) = self.context.control.paused() {
+                return self.paused(&why);
+            }
+            if self.context.control.take_cut() {
+                self.cut(Cause::Request)?;
             }
             if !idle && self.pipeline.is_finished() {
                 return Err(self.why_pipeline_ended());
@@ -486,6 +492,36 @@ impl<'a> Reading<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// A person paused the job: what is read is committed, then nothing is taken and the membership kept, until the
+    /// job goes on or is stopped, or the assignment changes. The next run starts from the sink, as every run does.
+    fn paused(mut self, why: &str) -> Result<RunEnd, RunError> {
+        let progress = &self.context.progress.clone();
+        self.leave(Leave::Stopped, Cause::Pause, Duration::ZERO)?;
+        self.source.pause(true)?;
+        progress.set_state(JobState::Paused, why);
+        tracing::info!(job = self.context.spec.name, why, "paused");
+        let mut told = self.refresh(u64::MAX);
+        loop {
+            if self.context.stop.gracefully.is_cancelled() {
+                return Ok(RunEnd::Stopped);
+            }
+            let event = self.source.idle()?;
+            if self.context.control.paused().is_none() || event != SourceEvent::Continue {
+                self.source.pause(false)?;
+                if event != SourceEvent::Continue {
+                    progress.metrics.rebalance(if event == SourceEvent::Lost { "lost" } else { "revoked" });
+                }
+                self.source.end_run();
+                return Ok(RunEnd::Again);
+            }
+            told = self.refresh(told);
+            self.context.runtime.block_on(async {
+                let stopped = self.context.stop.gracefully.cancelled();
+                let _ = tokio::time::timeout(POLL_MAX, stopped).await;
+            });
         }
     }
 

@@ -555,6 +555,17 @@ impl Source for KafkaSource {
         self.event()
     }
 
+    fn pause(&mut self, paused: bool) -> Result<(), SourceError> {
+        let consumer = self.consumer()?;
+        let list = offsets(self.membership.assigned().iter().map(|p| (p, 0)));
+        if list.count() == 0 {
+            return Ok(());
+        }
+        // What was prefetched is thrown away; the next run assigns all partitions anew.
+        let done = if paused { consumer.pause(&list) } else { consumer.resume(&list) };
+        done.map_err(|e| SourceError::retry(format!("cannot pause or resume partitions: {e}")))
+    }
+
     fn end_run(&mut self) {
         if !self.landed.is_empty() {
             self.commit_now();
