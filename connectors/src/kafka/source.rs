@@ -308,9 +308,13 @@ impl KafkaSource {
         let fault = |e: KafkaError| SourceError::retry(format!("cannot assign partitions: {e}"));
         let list = offsets(starts.iter().map(|(p, at)| (p, *at)));
         let eager = Self::is_eager(&consumer);
-        if !eager && !self.membership.assigned().is_empty() {
-            let former = offsets(self.membership.assigned().iter().map(|p| (p, 0)));
-            consumer.incremental_unassign(&former).map_err(fault)?;
+        if !self.membership.assigned().is_empty() {
+            if eager {
+                consumer.assign(&TopicPartitionList::new()).map_err(fault)?;
+            } else {
+                let former = offsets(self.membership.assigned().iter().map(|p| (p, 0)));
+                consumer.incremental_unassign(&former).map_err(fault)?;
+            }
         }
         // Before: so that no record goes to the client's own queue. After: stopping a partition cuts its forwarding,
         // and only when the second call is back has the stop of the first been done. What came between is moved over.
