@@ -11,7 +11,8 @@ const HEAD: &str = include_str!("docs_head.md");
 const EXAMPLE: &str = include_str!("../examples/orders.toml");
 
 /// Tables in the order of the data; any other comes after these.
-const ORDER: &[&str] = &["daemon", "job", "source", "format", "window", "operator", "sink", "dead_letter", "storage"];
+const ORDER: &[&str] =
+    &["daemon", "group", "job", "source", "format", "window", "operator", "sink", "dead_letter", "storage"];
 
 /// The reference of all keys, in Markdown.
 #[must_use]
@@ -114,7 +115,7 @@ impl<'s> Docs<'s> {
             Some("duration") => return "[duration](#durations)".into(),
             Some("size") => return "[size](#sizes)".into(),
             Some("listen") => return "address".into(),
-            Some("start") => return "string or time".into(),
+            Some("start" | "until") => return "string or time".into(),
             _ => {}
         }
         if !words(schema).is_empty() {

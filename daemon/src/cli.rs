@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use tidemill_config::Fault;
 
+use crate::client::{self, Daemon, Request};
+use crate::supervisor::Origin;
 use crate::{demo, logs, plan, positions, service, verify};
 
 /// Everything went well: bounded jobs are done, or the daemon was told to stop and committed what it had.
@@ -37,6 +39,10 @@ enum Command {
         /// File or folder.
         #[arg(long, short)]
         config: PathBuf,
+        /// Run every job to the end of what is there when it starts, in the order of `after`, then exit; what an earlier
+        /// run has done is not done again.
+        #[arg(long)]
+        until_end: bool,
         #[command(flatten)]
         log: LogArguments,
     },
@@ -47,7 +53,7 @@ enum Command {
     },
     /// Print the JSON Schema of config files, for editors.
     Schema,
-    /// Print the reference of all configuration keys, or of all metrics, as Markdown.
+    /// Print the reference of all configuration keys, or of all metrics, as Markdown, or the API as OpenAPI.
     Docs {
         /// Which.
         #[arg(value_enum, default_value = "configuration")]
@@ -93,6 +99,96 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Show the jobs of a running daemon, or one of them.
+    Jobs {
+        /// Name of a job.
+        job: Option<String>,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Show the groups of a running daemon.
+    Groups {
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Commit what jobs have read and take no more; their partitions stay where they are.
+    Pause(Told),
+    /// Let paused jobs go on, and start jobs that are stopped, failed or finished.
+    Resume(Told),
+    /// Commit what jobs have read and stop them.
+    Drain(Told),
+    /// Commit what jobs have read, stop them and start them anew.
+    Restart(Told),
+    /// End the open windows of jobs now.
+    Cut(Told),
+    /// Show the window bounds of a job of a running daemon, or change those that are given, at once.
+    Window {
+        /// Name of the job.
+        job: String,
+        /// Longest time from a window's first record to its cut, such as 5s.
+        #[arg(long)]
+        max_age: Option<String>,
+        /// Most records.
+        #[arg(long)]
+        max_rows: Option<u64>,
+        /// Most bytes of raw records, such as 64MiB.
+        #[arg(long)]
+        max_bytes: Option<String>,
+        /// Cut early when no record came for this long, or `none`.
+        #[arg(long)]
+        idle: Option<String>,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Make a running daemon take over its changed configuration, by the smallest change, or not at all.
+    Reload {
+        /// Only say what would change, or what is wrong.
+        #[arg(long)]
+        check: bool,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+}
+
+/// Jobs of a running daemon that are told something.
+#[derive(Debug, clap::Args)]
+struct Told {
+    /// Names of jobs.
+    #[arg(required = true)]
+    names: Vec<String>,
+    /// The names are those of groups: all their jobs.
+    #[arg(long)]
+    group: bool,
+    /// Wait until the jobs are there, at most so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+impl Told {
+    fn run(self, verb: &'static str) -> anyhow::Result<u8> {
+        let wait = self.wait.map(Duration::from_secs);
+        client::run(&self.daemon, &Request::Verb { verb, names: self.names, groups: self.group, wait })
+    }
+}
+
+fn window(
+    max_age: Option<String>,
+    max_rows: Option<u64>,
+    max_bytes: Option<String>,
+    idle: Option<String>,
+) -> serde_json::Map<String, serde_json::Value> {
+    let idle = idle.map(|idle| if idle == "none" { serde_json::Value::Null } else { idle.into() });
+    [
+        ("max_age", max_age.map(Into::into)),
+        ("max_rows", max_rows.map(Into::into)),
+        ("max_bytes", max_bytes.map(Into::into)),
+        ("idle", idle),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect()
 }
 
 /// A page of the reference.
@@ -102,6 +198,8 @@ enum Page {
     Configuration,
     /// `docs/metrics.md`
     Metrics,
+    /// `docs/openapi.json`
+    Api,
 }
 
 /// How to log.
@@ -135,13 +233,15 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match command {
-        Command::Run { config, log } => {
-            logs::install(&log).and_then(|()| service::run(&config, std::io::stderr().is_terminal()))
+        Command::Run { config, until_end, log } => {
+            let origin = Origin { path: config, until_end };
+            logs::install(&log).and_then(|()| service::run(origin, std::io::stderr().is_terminal()))
         }
         Command::Check { config } => Ok(check(&config)),
         Command::Schema => say(&format!("{:#}\n", tidemill_config::schema())),
         Command::Docs { page: Page::Configuration } => say(&tidemill_config::docs()),
         Command::Docs { page: Page::Metrics } => say(&crate::metrics::docs()),
+        Command::Docs { page: Page::Api } => say(&format!("{:#}\n", crate::http::openapi_document())),
         Command::Demo { seconds, out, log } => {
             logs::install(&log).and_then(|()| demo::run(Duration::from_secs(seconds), out))
         }
@@ -149,6 +249,17 @@ pub fn main() -> ExitCode {
         Command::Positions { job, config, set, reset, yes } => {
             positions::run(&positions::Request { job, config, set, reset, yes })
         }
+        Command::Jobs { job, daemon } => client::run(&daemon, &Request::Jobs(job)),
+        Command::Groups { daemon } => client::run(&daemon, &Request::Groups),
+        Command::Pause(told) => told.run("pause"),
+        Command::Resume(told) => told.run("resume"),
+        Command::Drain(told) => told.run("drain"),
+        Command::Restart(told) => told.run("restart"),
+        Command::Cut(told) => told.run("cut"),
+        Command::Window { job, max_age, max_rows, max_bytes, idle, daemon } => {
+            client::run(&daemon, &Request::Window { job, bounds: window(max_age, max_rows, max_bytes, idle) })
+        }
+        Command::Reload { check, daemon } => client::run(&daemon, &Request::Reload { check }),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         complain(&format!("error: {error:#}\n"));

@@ -16,8 +16,9 @@ use anyhow::{Context, bail};
 use rdkafka::mocking::MockCluster;
 
 use crate::cli::{FAILED, OK, print_faults, say};
+use crate::jobs::Shared;
 use crate::live;
-use crate::service::{Service, Shared, StartError};
+use crate::service::{Service, StartError};
 use producer::{PARTITIONS, Produced, TOPIC};
 
 /// What the job does to the clicks, in a binary that knows SQL.
@@ -63,7 +64,7 @@ pub fn run(duration: Duration, out: Option<PathBuf>) -> anyhow::Result<u8> {
             return Ok(FAILED);
         }
     };
-    let mut service = match Service::start(loaded) {
+    let mut service = match Service::start(loaded, None) {
         Ok(service) => service,
         Err(StartError::Faults(faults)) => {
             print_faults(&faults);
@@ -156,7 +157,8 @@ fn draw(shared: &Shared, begun: Instant) {
     if !std::io::stderr().is_terminal() {
         return;
     }
-    let job = &shared.jobs[0];
+    let jobs = shared.jobs();
+    let Some(job) = jobs.first() else { return };
     let start = tidemill_engine::progress::Progress::new("", shared.clock.clone()).snapshot();
     live::show(&live::describe(&job.name, &start, &job.progress.snapshot(), begun.elapsed()));
 }
@@ -165,7 +167,7 @@ fn draw(shared: &Shared, begun: Instant) {
 fn catch_up(shared: &Shared, produced: &Produced) -> bool {
     let deadline = Instant::now() + CATCH_UP;
     loop {
-        let job = shared.jobs[0].progress.snapshot();
+        let Some(job) = shared.jobs().first().map(|job| job.progress.snapshot()) else { return false };
         let behind = produced.ends.iter().enumerate().any(|(i, end)| producer::position(&job, i) < *end);
         if !behind || job.state.is_over() || Instant::now() > deadline {
             return !behind;

@@ -14,6 +14,9 @@ macro_rules! described {
     };
 }
 
+/// Runs started anew because they stalled.
+pub const STALLS: &str = "tidemill_stalls_total";
+
 /// Metrics of the process.
 pub const PROCESS: &[Described] = &[
     described!(
@@ -33,6 +36,14 @@ pub const PROCESS: &[Described] = &[
     ),
     described!("process_open_fds", Gauge, Count, [], "Open file descriptors of the daemon."),
     described!("process_threads", Gauge, Count, [], "Threads of the daemon."),
+    described!(
+        STALLS,
+        Counter,
+        Count,
+        ["job", "kind"],
+        "Runs started anew because the source had records and none was taken (not_polled), or records were taken and \
+         none committed (not_committed)."
+    ),
     described!("tidemill_memory_budget_bytes", Gauge, Bytes, [], "`memory` of the configuration."),
     described!("tidemill_build_info", Gauge, Count, ["version"], "1, with the version that runs."),
 ];

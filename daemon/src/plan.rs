@@ -50,6 +50,21 @@ pub fn load(path: &Path) -> Result<Plan, Vec<Fault>> {
     Ok(Plan { loaded: checked.loaded, jobs })
 }
 
+/// Makes every job of a configuration end at what is there now (`tidemill run --until-end`).
+///
+/// # Errors
+/// A fault for each job that cannot end.
+pub fn until_end(loaded: &mut Loaded) -> Result<(), Vec<Fault>> {
+    let endless: Vec<String> = loaded
+        .config
+        .jobs
+        .iter_mut()
+        .filter_map(|(name, job)| (!wire::source::bound(&mut job.source)).then(|| format!("job.{name}.source")))
+        .collect();
+    let fault = |key: &String| loaded.fault_at(key, "has no end that --until-end could wait for: give it `records`");
+    if endless.is_empty() { Ok(()) } else { Err(endless.iter().map(fault).collect()) }
+}
+
 /// Plans a loaded configuration; queries run under `limits`.
 ///
 /// # Errors

@@ -4,29 +4,51 @@ use std::time::Duration;
 
 use tidemill_engine::progress::{JobState, Snapshot};
 
+/// A job that has work and does not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// `not_polled`: the source has records and none is taken; `not_committed`: records are taken and none committed.
+    pub kind: &'static str,
+    /// In words.
+    pub why: String,
+}
+
+/// Whether a reading job has stalled; arguments as those of [`trouble`]. A new run may cure it.
+#[must_use]
+pub fn stall(snapshot: &Snapshot, now: Duration, max_age: Duration, stall_after: Duration) -> Option<Stall> {
+    // A turn that has not come is the group's doing, not the job's.
+    if snapshot.state != JobState::Running || snapshot.waits_to_commit {
+        return None;
+    }
+    let lag: i64 =
+        snapshot.passed.iter().filter_map(|(p, at)| snapshot.ends.get(p).map(|end| (end - at.offset).max(0))).sum();
+    let quiet = now.saturating_sub(snapshot.polled_at);
+    match snapshot.pending_since.map(|since| now.saturating_sub(since)) {
+        Some(waiting) => (waiting > stall_after + max_age).then(|| Stall {
+            kind: "not_committed",
+            why: format!("records were taken {} s ago and nothing has been committed since", waiting.as_secs()),
+        }),
+        None => (lag > 0 && quiet > stall_after).then(|| Stall {
+            kind: "not_polled",
+            why: format!("the source has {lag} more records and none was taken for {} s", quiet.as_secs()),
+        }),
+    }
+}
+
 /// Why a job is not ready; `None`: it is. `now` is the engine clock's reading, `max_age` the window's bound.
 #[must_use]
 pub fn trouble(snapshot: &Snapshot, now: Duration, max_age: Duration, stall_after: Duration) -> Option<String> {
     match snapshot.state {
         JobState::Failed => return Some(format!("failed, it waits for a person: {}", snapshot.why)),
         JobState::BackingOff => return Some(format!("its run ended and starts again: {}", snapshot.why)),
-        JobState::Finished | JobState::Stopped | JobState::Stopping => return None,
+        JobState::Waiting | JobState::Paused | JobState::Draining => return None,
+        JobState::Finished | JobState::Stopped => return None,
         JobState::Starting | JobState::Running => {}
     }
-    let lag: i64 =
-        snapshot.passed.iter().filter_map(|(p, at)| snapshot.ends.get(p).map(|end| (end - at.offset).max(0))).sum();
-    let quiet = now.saturating_sub(snapshot.polled_at);
-    if let Some(since) = snapshot.pending_since {
-        let waiting = now.saturating_sub(since);
-        if waiting > stall_after + max_age {
-            return Some(format!(
-                "records were taken {} s ago and nothing has been committed since",
-                waiting.as_secs()
-            ));
-        }
-    } else if lag > 0 && quiet > stall_after {
-        return Some(format!("the source has {lag} more records and none was taken for {} s", quiet.as_secs()));
+    if let Some(stall) = stall(snapshot, now, max_age, stall_after) {
+        return Some(stall.why);
     }
+    let quiet = now.saturating_sub(snapshot.polled_at);
     (snapshot.state == JobState::Starting && quiet > stall_after)
         .then(|| format!("starting for {} s: {}", quiet.as_secs(), snapshot.why))
 }

@@ -1,5 +1,6 @@
-//! Jobs running together in one process: started, watched, stopped.
+//! The process: everything is put together here, signals are heard, and the exit code comes out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,48 +8,25 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidemill_config::{Fault, Loaded};
-use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::clock::Clock;
-use tidemill_engine::job::{self, JobEnd, Stop};
-use tidemill_engine::progress::{Progress, Snapshot};
+use tidemill_engine::job::Stop;
+use tidemill_engine::progress::Snapshot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{self, ABORTED, FAILED, FAULTY, OK};
 use crate::http::{self, Http};
+use crate::jobs::{Live, Shared};
 use crate::plan::{self, Plan};
 use crate::state::State;
+use crate::supervisor::{self, Maker, Origin, Supervisor};
 use crate::wire::budget::Budget;
 use crate::{live, wire};
 
 /// Decoding recurses no deeper than 64, SQL plans on stacks of its own.
 const WORKER_STACK: usize = 2 << 20;
 const TICK: Duration = Duration::from_millis(200);
-
-/// A running job, as the rest of the daemon sees it.
-pub struct RunningJob {
-    /// Its name.
-    pub name: String,
-    /// What it publishes.
-    pub progress: Arc<Progress>,
-    /// Its window bounds, which may be changed.
-    pub bounds: BoundsHandle,
-    /// Whether it ends by itself.
-    pub bounded: bool,
-    /// Kind of its source and its sink.
-    pub kinds: (&'static str, &'static str),
-}
-
-/// What of a service outlives its start: shared with HTTP.
-pub struct Shared {
-    /// All jobs.
-    pub jobs: Vec<RunningJob>,
-    /// The clock.
-    pub clock: Clock,
-    /// How long nothing may happen before a job counts as stalled.
-    pub stall_after: Duration,
-    /// This daemon's name.
-    pub instance: String,
-}
+/// Jobs that the bound on blocking threads has room for, at least.
+const MOST_JOBS: usize = 64;
 
 /// A started daemon.
 pub struct Service {
@@ -59,8 +37,8 @@ pub struct Service {
     /// Where HTTP listens.
     pub http: Http,
     runtime: tokio::runtime::Runtime,
-    threads: Vec<JoinHandle<JobEnd>>,
-    signals: Option<(Signal, Signal)>,
+    supervisor: Option<JoinHandle<u8>>,
+    signals: Option<[Signal; 3]>,
 }
 
 /// Why a service did not start.
@@ -73,11 +51,11 @@ pub enum StartError {
 }
 
 impl Service {
-    /// Plans `loaded` and starts all its jobs.
+    /// Plans `loaded` and starts all its jobs. `origin`: how it can be read again for a reload.
     ///
     /// # Errors
     /// Faults of the configuration, or what the machine refuses. Nothing runs then.
-    pub fn start(loaded: Loaded) -> Result<Self, StartError> {
+    pub fn start(loaded: Loaded, origin: Option<Origin>) -> Result<Self, StartError> {
         let daemon = loaded.config.daemon.clone();
         let clock = Clock::system();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -86,18 +64,26 @@ impl Service {
         let spill = Path::new(daemon.state_dir.as_str()).join("spill");
         let limits = wire::sql::limits(budget.sql_bytes, spill, clock.clone());
         let plan = plan::plan(loaded, &limits).map_err(StartError::Faults)?;
-        Self::start_plan(&plan, budget, clock, cores).map_err(StartError::Other)
+        Self::start_plan(plan, origin, limits, clock, cores).map_err(StartError::Other)
     }
 
-    fn start_plan(plan: &Plan, budget: Budget, clock: Clock, cores: usize) -> anyhow::Result<Self> {
-        let daemon = &plan.loaded.config.daemon;
+    fn start_plan(
+        plan: Plan,
+        origin: Option<Origin>,
+        limits: wire::sql::Limits,
+        clock: Clock,
+        cores: usize,
+    ) -> anyhow::Result<Self> {
+        let config = plan.loaded.config;
+        let daemon = &config.daemon;
         let state = State::open(Path::new(daemon.state_dir.as_str()), daemon.instance.as_deref())?;
         let state = Arc::new(state);
         empty(&state.spill_dir())?;
         let metrics = crate::metrics::install(daemon.memory)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
-            .max_blocking_threads(4 * cores + 4 * plan.jobs.len() + 8)
+            // A bound, not a number of threads; jobs that a reload adds need theirs too.
+            .max_blocking_threads(4 * cores + 4 * plan.jobs.len().max(MOST_JOBS) + 8)
             .thread_stack_size(WORKER_STACK)
             .thread_name("worker")
             .enable_all()
@@ -106,38 +92,24 @@ impl Service {
         // Before anything runs: from here on a signal stops in order.
         let signals = {
             let _inside = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+            [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?]
         };
         let listener = http::bind(daemon.http.0)?;
         let stop = Stop::default();
-        let (mut jobs, mut specs) = (Vec::new(), Vec::new());
-        for planned in &plan.jobs {
-            let (spec, bounds) = wire::job(planned, &state, budget, &clock);
-            let progress = Arc::new(Progress::new(&planned.name, clock.clone()));
-            specs.push((spec, progress.clone()));
-            jobs.push(RunningJob {
-                name: planned.name.clone(),
-                progress,
-                bounds,
-                bounded: wire::source::is_bounded(&planned.settings.source),
-                kinds: (wire::source::kind(&planned.settings.source), planned.settings.sink.kind()),
-            });
-        }
-        let shared =
-            Arc::new(Shared { jobs, clock, stall_after: daemon.stall_after, instance: state.instance().to_owned() });
+        let (asking, heard) = supervisor::channel();
+        let shared = Arc::new(Shared::new(clock.clone(), state.instance().to_owned(), asking, Live::of(&config)));
         let http = http::serve(listener, shared.clone(), metrics)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             instance = state.instance(),
-            jobs = shared.jobs.len(),
+            jobs = plan.jobs.len(),
             http = %format_args!("http://{}", http.address),
             "tidemill runs"
         );
-        let mut threads = Vec::new();
-        for (spec, progress) in specs {
-            threads.push(job::spawn(spec, progress, runtime.handle().clone(), stop.clone())?);
-        }
-        Ok(Self { shared, stop, http, runtime, threads, signals: Some(signals) })
+        let maker = Maker { state, cores, limits, clock, runtime: runtime.handle().clone(), gates: BTreeMap::new() };
+        let supervisor = Supervisor::new(shared.clone(), heard, stop.clone(), maker, origin, config, plan.jobs);
+        let supervisor = std::thread::Builder::new().name("supervisor".into()).spawn(move || supervisor.run())?;
+        Ok(Self { shared, stop, http, runtime, supervisor: Some(supervisor), signals: Some(signals) })
     }
 
     /// Where asynchronous work runs.
@@ -149,7 +121,7 @@ impl Service {
     /// True when no job does anything any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
+        self.shared.jobs().iter().all(|job| job.progress.state().is_over())
     }
 
     /// Waits until all jobs are over, or a signal has ended them. An unbounded job that failed keeps the daemon up:
@@ -159,8 +131,8 @@ impl Service {
     /// When signals cannot be listened to.
     pub fn wait(mut self, terminal: bool) -> anyhow::Result<u8> {
         let runtime = std::mem::replace(&mut self.runtime, no_runtime()?);
-        let (mut term, mut int) = self.signals.take().context("the service is waited for already")?;
-        let aborted = runtime.block_on(self.watch(terminal, &mut term, &mut int));
+        let mut signals = self.signals.take().context("the service is waited for already")?;
+        let aborted = runtime.block_on(self.watch(terminal, &mut signals));
         if terminal {
             live::show("");
         }
@@ -169,10 +141,9 @@ impl Service {
         Ok(code)
     }
 
-    /// True when a second signal ended it.
-    async fn watch(&self, terminal: bool, term: &mut Signal, int: &mut Signal) -> bool {
+    /// Until the supervisor has ended. True when a second signal ended it.
+    async fn watch(&self, terminal: bool, [term, int, hup]: &mut [Signal; 3]) -> bool {
         let mut tick = tokio::time::interval(TICK);
-        let all_bounded = self.shared.jobs.iter().all(|j| j.bounded);
         let mut line = Line::new(&self.shared);
         loop {
             tokio::select! {
@@ -180,13 +151,16 @@ impl Service {
                     if terminal {
                         line.draw(&self.shared);
                     }
-                    let stopping = self.stop.gracefully.is_cancelled();
-                    if self.is_over() && (all_bounded || stopping) {
+                    if self.supervisor.as_ref().is_none_or(JoinHandle::is_finished) {
                         return false;
                     }
                 }
                 _ = term.recv() => if self.signalled() { return true },
                 _ = int.recv() => if self.signalled() { return true },
+                _ = hup.recv() => {
+                    tracing::info!("SIGHUP: taking over the configuration as it is now");
+                    self.shared.asking.reload_soon();
+                }
             }
         }
     }
@@ -205,9 +179,7 @@ impl Service {
 
     /// Waits for all jobs and says what the process should exit with.
     pub fn join(&mut self) -> u8 {
-        let ends = std::mem::take(&mut self.threads).into_iter().map(|thread| thread.join());
-        let failed = ends.filter(|end| !matches!(end, Ok(JobEnd::Finished | JobEnd::Stopped))).count();
-        if failed > 0 { FAILED } else { OK }
+        self.supervisor.take().map_or(OK, |supervisor| supervisor.join().unwrap_or(FAILED))
     }
 }
 
@@ -228,48 +200,47 @@ fn empty(dir: &Path) -> anyhow::Result<()> {
 /// The live line over time.
 struct Line {
     at: Duration,
-    before: Vec<Snapshot>,
+    before: BTreeMap<String, Snapshot>,
 }
 
 impl Line {
     fn new(shared: &Shared) -> Self {
-        Self { at: shared.clock.now(), before: shared.jobs.iter().map(|j| j.progress.snapshot()).collect() }
+        Self { at: shared.clock.now(), before: snapshots(shared) }
     }
 
     fn draw(&mut self, shared: &Shared) {
-        let now: Vec<_> = shared.jobs.iter().map(|j| j.progress.snapshot()).collect();
+        let now = snapshots(shared);
         let elapsed = shared.clock.now().saturating_sub(self.at);
-        let shown: Vec<_> = shared
-            .jobs
-            .iter()
-            .zip(self.before.iter().zip(&now))
-            .take(3)
-            .map(|(job, (before, now))| live::describe(&job.name, before, now, elapsed))
-            .collect();
-        live::show(&shown.join("  |  "));
+        let line = |(name, now): (&String, &Snapshot)| {
+            live::describe(name, self.before.get(name).unwrap_or(now), now, elapsed)
+        };
+        live::show(&now.iter().take(3).map(line).collect::<Vec<_>>().join("  |  "));
         if elapsed >= Duration::from_secs(2) {
             (self.at, self.before) = (shared.clock.now(), now);
         }
     }
 }
 
+fn snapshots(shared: &Shared) -> BTreeMap<String, Snapshot> {
+    shared.jobs().iter().map(|job| (job.name.clone(), job.progress.snapshot())).collect()
+}
+
 /// `tidemill run`.
 ///
 /// # Errors
 /// What the machine refuses.
-pub fn run(config: &Path, terminal: bool) -> anyhow::Result<u8> {
-    let loaded = match tidemill_config::load(config, &tidemill_config::System) {
+pub fn run(origin: Origin, terminal: bool) -> anyhow::Result<u8> {
+    let loaded = match origin.load() {
         Ok(loaded) => loaded,
         Err(faults) => {
-            // With what is wrong in the sound parts' queries, so that all faults come at once.
-            cli::print_faults(&plan::load(config).err().unwrap_or(faults));
+            cli::print_faults(&faults);
             return Ok(FAULTY);
         }
     };
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match Service::start(loaded) {
+    match Service::start(loaded, Some(origin)) {
         Ok(service) => service.wait(terminal),
         Err(StartError::Faults(faults)) => {
             cli::print_faults(&faults);

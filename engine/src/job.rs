@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bounds::BoundsHandle;
 use crate::chunk::Chunk;
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::decode::DecodeStage;
 use crate::format::Format;
 use crate::intake::{ChunkLimits, Keep};
@@ -84,6 +85,8 @@ pub struct JobSpec {
     pub keep: Keep,
     /// Memory limits.
     pub limits: Limits,
+    /// How often and how long after an error it starts again.
+    pub restart: Restart,
     /// Where the job's mark is kept.
     pub marks: Box<dyn MarkStore>,
     /// The clock.
@@ -122,10 +125,34 @@ pub(crate) struct JobContext {
     pub progress: Arc<Progress>,
     pub runtime: tokio::runtime::Handle,
     pub stop: Stop,
+    pub control: Control,
 }
 
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// What happens after an error that may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The first pause; it doubles with each error, and begins anew once a commit has landed.
+    pub first: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+    /// So many errors within so long put the job into quarantine: it waits for a person.
+    pub give_up: Option<(u32, Duration)>,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(200), longest: Duration::from_secs(15), give_up: None }
+    }
+}
+
+impl Restart {
+    /// Whether the job is given up after `errors` (the wall times of the last ones), and why.
+    fn gives_up(&self, progress: &Progress, clock: &Clock) -> Option<String> {
+        let (most, within) = self.give_up?;
+        let errors = progress.snapshot().errors_within(within, clock.wall_ms());
+        (errors >= most as usize).then(|| format!("in quarantine: {errors} errors within {} s", within.as_secs()))
+    }
+}
 
 /// Starts a job on a thread of its own. `progress` is what it publishes; the thread's result is how it ended.
 ///
@@ -135,7 +162,7 @@ pub fn spawn(
     spec: JobSpec,
     progress: Arc<Progress>,
     runtime: tokio::runtime::Handle,
-    stop: Stop,
+    control: Control,
 ) -> std::io::Result<std::thread::JoinHandle<JobEnd>> {
     let (rows, windows) = split(&spec.operators);
     let context = JobContext {
@@ -146,7 +173,8 @@ pub fn spawn(
         careful: AtomicU64::new(0),
         progress,
         runtime,
-        stop,
+        stop: control.stop.clone(),
+        control,
         spec,
     };
     std::thread::Builder::new().name(format!("job-{}", context.spec.name)).spawn(move || live(&context))
@@ -171,7 +199,8 @@ fn split(operators: &[Operator]) -> Chain {
 /// Runs until the job is over.
 fn live(context: &JobContext) -> JobEnd {
     let progress = &context.progress;
-    let mut backoff = BACKOFF_FIRST;
+    let restart = context.spec.restart;
+    let mut backoff = restart.first;
     let end = loop {
         let landed = progress.snapshot().landed;
         let error = match attempt(context) {
@@ -189,17 +218,21 @@ fn live(context: &JobContext) -> JobEnd {
             break JobEnd::Failed(text);
         }
         if progress.snapshot().landed > landed {
-            backoff = BACKOFF_FIRST;
+            backoff = restart.first;
+        }
+        if let Some(why) = restart.gives_up(progress, &context.spec.clock) {
+            tracing::error!(job = context.spec.name, why, error = text, "job failed, it waits for a person");
+            break JobEnd::Failed(format!("{why}, the last: {text}"));
         }
         let pause = backoff.mul_f64(rand::rng().random_range(0.8..1.2));
-        backoff = (backoff * 2).min(BACKOFF_MAX);
+        backoff = (backoff * 2).min(restart.longest);
         tracing::warn!(
             job = context.spec.name,
             error = text,
             retry_in_ms = pause.as_millis(),
             "run ended, starts again"
         );
-        progress.set_state(JobState::BackingOff, text);
+        progress.backs_off(pause, text);
         context.runtime.block_on(async {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -212,7 +245,7 @@ fn live(context: &JobContext) -> JobEnd {
     };
     match &end {
         JobEnd::Finished => progress.set_state(JobState::Finished, "everything up to the bound is in the sink"),
-        JobEnd::Stopped => progress.set_state(JobState::Stopped, "it was told to stop"),
+        JobEnd::Stopped => progress.set_state(JobState::Stopped, context.control.why_drained()),
         JobEnd::Failed(why) => progress.set_state(JobState::Failed, why),
     }
     tracing::info!(job = context.spec.name, end = ?end, "job is over");

@@ -55,7 +55,7 @@ table! {
     REJECTS = "tidemill_rejects_total", Counter, Count, ["job", "stage", "cause", "outcome"], "Refused records by stage (decode, sql, sink), cause and outcome (dead_letter, skip, fail). Counted when refused: a window that is replayed counts again.";
     DEAD_LETTERS = "tidemill_dead_letters_total", Counter, Count, ["job"], "Rows made visible in the dead-letter sink.";
     DATA_LOSS = "tidemill_data_loss_records_total", Counter, Count, ["job", "topic", "partition"], "Offsets that vanished from the source before they were read, passed over because of on_data_loss = \"continue\".";
-    WINDOWS = "tidemill_windows_total", Counter, Count, ["job", "cause"], "Windows cut, by cause (rows, bytes, age, idle, memory, revoke, end, stop, schema).";
+    WINDOWS = "tidemill_windows_total", Counter, Count, ["job", "cause"], "Windows cut, by cause (rows, bytes, age, idle, memory, revoke, end, stop, pause, request, schema).";
     COMMITS = "tidemill_commits_total", Counter, Count, ["job", "outcome"], "Commits by outcome: landed, lost (another owner was faster), unknown (no answer), failed.";
     COMMIT_SECONDS = "tidemill_commit_seconds", Histogram, Seconds, ["job"], "Time from a window's cut to its rows being visible, waiting for the commit before it included.";
     FRESHNESS = "tidemill_freshness_seconds", Histogram, Seconds, ["job"], "Visible time less broker timestamp, of the oldest and the newest record of each window.";
@@ -67,7 +67,7 @@ table! {
     REBALANCES = "tidemill_rebalances_total", Counter, Count, ["job", "kind"], "Changes of the assignment: revoked (in order) or lost (membership expired).";
     RUNS = "tidemill_runs_total", Counter, Count, ["job"], "Runs begun: one at start, one after each rebalance, error or lost race.";
     RUN_ERRORS = "tidemill_run_errors_total", Counter, Count, ["job"], "Runs ended by an error.";
-    JOB_STATE = "tidemill_job_state", Gauge, Count, ["job", "state"], "1 for the state the job is in (starting, running, backing_off, stopping, failed, finished, stopped), else 0.";
+    JOB_STATE = "tidemill_job_state", Gauge, Count, ["job", "state"], "1 for the state the job is in (waiting, starting, running, paused, draining, backing_off, failed, finished, stopped), else 0.";
 }
 
 /// Registers help and unit of every metric with the installed recorder.

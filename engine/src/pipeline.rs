@@ -470,8 +470,10 @@ impl Pipeline {
     }
 }
 
+type Times = (Vec<(Partition, i64)>, Option<(i64, i64)>);
+
 /// Broker timestamps of a window: the newest by partition, and the oldest and newest of all.
-fn times(partitions: &[Partition], window: &ClosedWindow) -> (Vec<(Partition, i64)>, Option<(i64, i64)>) {
+fn times(partitions: &[Partition], window: &ClosedWindow) -> Times {
     let newest: Vec<_> = partitions
         .iter()
         .zip(&window.newest_ms)

@@ -16,24 +16,30 @@ use crate::window::Cause;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
+    /// Not begun: other jobs come first.
+    Waiting,
     /// Connecting, asking the sink for positions.
     Starting,
     /// Reading.
     Running,
+    /// Everything read is committed, nothing more is taken, its partitions stay here.
+    Paused,
+    /// Told to stop: committing what it has.
+    Draining,
     /// Waiting to start again after an error.
     BackingOff,
-    /// Told to stop: committing what it has.
-    Stopping,
     /// Needs a person; does not try again by itself.
     Failed,
     /// A bounded job that has done everything.
     Finished,
-    /// Stopped in order.
+    /// Drained: stopped in order.
     Stopped,
 }
 
 impl JobState {
-    const NAMES: [&str; 7] = ["starting", "running", "backing_off", "stopping", "failed", "finished", "stopped"];
+    /// All names, in the order of the states.
+    pub const NAMES: [&str; 9] =
+        ["waiting", "starting", "running", "paused", "draining", "backing_off", "failed", "finished", "stopped"];
 
     /// Its name in metrics and the API.
     #[must_use]
@@ -90,6 +96,12 @@ pub struct Snapshot {
     pub commits: VecDeque<CommitInfo>,
     /// Wall time and text of the last error.
     pub last_error: Option<(i64, String)>,
+    /// Wall times of the last errors that ended a run, newest last; at most [`KEPT_ERRORS`].
+    pub errors: VecDeque<i64>,
+    /// A sealed window waits for its turn to be committed.
+    pub waits_to_commit: bool,
+    /// Wall time of the next attempt, while backing off.
+    pub next_try_ms: Option<i64>,
     /// Records taken since the job started in this process.
     pub records: u64,
     /// Bytes of them.
@@ -112,6 +124,17 @@ pub struct Snapshot {
     pub pending_since: Option<Duration>,
 }
 
+impl Snapshot {
+    /// How many runs ended by an error within `last` before `wall_ms`; a count of [`KEPT_ERRORS`] means so many or more.
+    #[must_use]
+    pub fn errors_within(&self, last: Duration, wall_ms: i64) -> usize {
+        let since = wall_ms.saturating_sub(i64::try_from(last.as_millis()).unwrap_or(i64::MAX));
+        self.errors.iter().filter(|at| **at > since).count()
+    }
+}
+
+/// How many errors a snapshot remembers the times of.
+pub const KEPT_ERRORS: usize = 100;
 /// How many commits a snapshot remembers.
 pub const KEPT_COMMITS: usize = 20;
 
@@ -154,6 +177,9 @@ impl Progress {
             ends: BTreeMap::new(),
             commits: VecDeque::new(),
             last_error: None,
+            errors: VecDeque::new(),
+            waits_to_commit: false,
+            next_try_ms: None,
             records: 0,
             bytes: 0,
             rows: 0,
@@ -184,7 +210,8 @@ impl Progress {
         self.update(|s| s.state)
     }
 
-    pub(crate) fn set_state(&self, state: JobState, why: impl Into<String>) {
+    /// Publishes the state and why; a supervisor's word for a job that has no thread, else the job's own.
+    pub fn set_state(&self, state: JobState, why: impl Into<String>) {
         let wall = self.clock.wall_ms();
         self.metrics.state(&JobState::NAMES, state.as_str());
         self.update(|s| {
@@ -192,13 +219,31 @@ impl Progress {
                 s.since_ms = wall;
             }
             (s.state, s.why) = (state, why.into());
+            s.next_try_ms = None;
         });
     }
 
     pub(crate) fn error(&self, text: &str) {
         let wall = self.clock.wall_ms();
         self.metrics.run_errors.increment(1);
-        self.update(|s| s.last_error = Some((wall, text.to_owned())));
+        self.update(|s| {
+            s.last_error = Some((wall, text.to_owned()));
+            if s.errors.len() == KEPT_ERRORS {
+                s.errors.pop_front();
+            }
+            s.errors.push_back(wall);
+        });
+    }
+
+    pub(crate) fn waits_to_commit(&self, waits: bool) {
+        self.update(|s| s.waits_to_commit = waits);
+    }
+
+    /// Backing off until the next attempt in `pause`.
+    pub(crate) fn backs_off(&self, pause: Duration, why: String) {
+        self.set_state(JobState::BackingOff, why);
+        let at = self.clock.wall_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+        self.update(|s| s.next_try_ms = Some(at));
     }
 
     pub(crate) fn run_begins(&self, positions: Positions) {

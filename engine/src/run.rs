@@ -99,9 +99,6 @@ const POLL_MAX: Duration = Duration::from_millis(100);
 /// How often the intake looks whether a commit landed that a due cut waits for.
 const POLL_DUE: Duration = Duration::from_millis(1);
 
-/// Windows up to this age are begun at the sink before they are cut.
-const SHORT_WINDOW: Duration = Duration::from_millis(200);
-
 /// One run, from asking for an assignment to its end.
 pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEnd, RunError> {
     let progress = &context.progress;
@@ -146,7 +143,7 @@ fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>
     let mut start = Start::new(assigned.clone(), mark, spec.dead_letter.is_some());
     let (mut main, mut dead): (Slot, Slot) = (None, None);
     loop {
-        match start.next() {
+        match start.step() {
             Step::Recover(target) => {
                 let make = match target {
                     Target::Main => {
@@ -252,8 +249,6 @@ struct Reading<'a> {
     pipeline: JoinHandle<Result<(), RunError>>,
     cuts: u64,
     done: Arc<AtomicU64>,
-    /// Some of the open window was handed on before its chunk was full.
-    begun: bool,
     /// What the source said while the queue was full.
     heard: Option<SourceEvent>,
     /// Records that are still to be read carefully; 0: this run is not careful.
@@ -294,18 +289,7 @@ impl<'a> Reading<'a> {
                 receiver,
             )),
         };
-        Self {
-            context,
-            source,
-            intake,
-            queue: Some(queue),
-            pipeline,
-            cuts: 0,
-            done,
-            begun: false,
-            heard: None,
-            careful,
-        }
+        Self { context, source, intake, queue: Some(queue), pipeline, cuts: 0, done, heard: None, careful }
     }
 
     fn read(mut self) -> Result<RunEnd, RunError> {
@@ -316,9 +300,15 @@ impl<'a> Reading<'a> {
         self.context.progress.saw_ends(self.source.ends());
         loop {
             if self.context.stop.gracefully.is_cancelled() {
-                self.context.progress.set_state(JobState::Stopping, "committing its last window");
+                self.context.progress.set_state(JobState::Draining, self.context.control.why_drained());
                 self.leave(Leave::Stopped, Cause::Stop, Duration::ZERO)?;
                 return Ok(RunEnd::Stopped);
+            }
+            if let Some(why) = self.context.control.paused() {
+                return self.paused(&why);
+            }
+            if self.context.control.take_cut() {
+                self.cut(Cause::Request)?;
             }
             if !idle && self.pipeline.is_finished() {
                 return Err(self.why_pipeline_ended());
@@ -364,7 +354,7 @@ impl<'a> Reading<'a> {
                                 return self.careful_no_more();
                             }
                         }
-                    } else if self.intake.chunk_is_full() || self.begins(bounds.max_age, now) {
+                    } else if self.intake.chunk_is_full() {
                         self.hand_on()?;
                     }
                     if now.saturating_sub(refreshed) >= REFRESH {
@@ -406,18 +396,6 @@ impl<'a> Reading<'a> {
         snapshot.landed
     }
 
-    /// Whether to hand the open chunk on although it is not full: once in a short window, after a quarter of it, so that
-    /// what a sink does at the first rows of a window is done before its cut.
-    fn begins(&mut self, max_age: Duration, now: Duration) -> bool {
-        let open = self.intake.facts().opened_at;
-        let begins = max_age <= SHORT_WINDOW
-            && !self.begun
-            && !self.intake.chunk_is_empty()
-            && open.is_some_and(|at| now.saturating_sub(at) >= max_age / 4);
-        self.begun |= begins;
-        begins
-    }
-
     /// Sends the open chunk on.
     fn hand_on(&mut self) -> Result<(), RunError> {
         let former = self.context.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
@@ -435,7 +413,6 @@ impl<'a> Reading<'a> {
         }
         self.context.progress.metrics.window(cause);
         self.cuts += 1;
-        self.begun = false;
         let window = self.intake.close_window();
         self.send(Item::Cut(Cut { cause, at: self.context.spec.clock.now(), window, counted: false }))
     }
@@ -515,6 +492,36 @@ impl<'a> Reading<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// A person paused the job: what is read is committed, then nothing is taken and the membership kept, until the
+    /// job goes on or is stopped, or the assignment changes. The next run starts from the sink, as every run does.
+    fn paused(mut self, why: &str) -> Result<RunEnd, RunError> {
+        let progress = &self.context.progress.clone();
+        self.leave(Leave::Stopped, Cause::Pause, Duration::ZERO)?;
+        self.source.pause(true)?;
+        progress.set_state(JobState::Paused, why);
+        tracing::info!(job = self.context.spec.name, why, "paused");
+        let mut told = self.refresh(u64::MAX);
+        loop {
+            if self.context.stop.gracefully.is_cancelled() {
+                return Ok(RunEnd::Stopped);
+            }
+            let event = self.source.idle()?;
+            if self.context.control.paused().is_none() || event != SourceEvent::Continue {
+                self.source.pause(false)?;
+                if event != SourceEvent::Continue {
+                    progress.metrics.rebalance(if event == SourceEvent::Lost { "lost" } else { "revoked" });
+                }
+                self.source.end_run();
+                return Ok(RunEnd::Again);
+            }
+            told = self.refresh(told);
+            self.context.runtime.block_on(async {
+                let stopped = self.context.stop.gracefully.cancelled();
+                let _ = tokio::time::timeout(POLL_MAX, stopped).await;
+            });
         }
     }
 

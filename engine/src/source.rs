@@ -37,6 +37,13 @@ pub trait Source: Send {
     /// Answers as `poll` does, never with records.
     fn idle(&mut self) -> Result<SourceEvent, SourceError>;
 
+    /// A person pauses the job, or lets it go on. While paused nothing is fetched; [`idle`](Source::idle) keeps the
+    /// membership. Called when everything read is committed; a run that paused ends with `end_run`, and the next one
+    /// begins from positions. By default nothing: a source that is not polled gives nothing.
+    fn pause(&mut self, _paused: bool) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// The run is over: its window landed, or is given up. Revoked partitions may be handed back now.
     fn end_run(&mut self);
 

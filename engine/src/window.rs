@@ -47,6 +47,10 @@ pub enum Cause {
     End,
     /// The job was told to stop.
     Stop,
+    /// The job was paused.
+    Pause,
+    /// A person asked for it.
+    Request,
     /// The schema of the rows changes.
     Schema,
 }
@@ -64,6 +68,8 @@ impl Cause {
             Self::Revoke => "revoke",
             Self::End => "end",
             Self::Stop => "stop",
+            Self::Pause => "pause",
+            Self::Request => "request",
             Self::Schema => "schema",
         }
     }

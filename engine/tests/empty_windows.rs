@@ -10,9 +10,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::chunk::Chunk;
 use tidemill_engine::clock::Clock;
+use tidemill_engine::control::Control;
 use tidemill_engine::format::{Decoded, Decoder, Format};
 use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
-use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Stop};
+use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Restart};
 use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::progress::Progress;
@@ -131,11 +132,12 @@ fn commits(end: i64, rows: &[i64], late: Option<i64>) -> Vec<i64> {
         bounds: BoundsHandle::new(bounds),
         keep: Keep { key: false, headers: false },
         limits: Limits { chunk: ChunkLimits { bytes: 1 << 16, records: 50 }, queued_chunks: 1, decode_ahead: 3 },
+        restart: Restart::default(),
         marks: Box::new(NoMarks),
         clock,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let job = job::spawn(spec, progress.clone(), runtime.handle().clone(), Stop::default()).unwrap();
+    let job = job::spawn(spec, progress.clone(), runtime.handle().clone(), Control::default()).unwrap();
     assert_eq!(job.join().unwrap(), JobEnd::Finished);
     assert_eq!(store.positions().offset(&partition()), Some(end), "a job that ends commits what waited");
     let taken: u64 = progress.snapshot().commits.iter().map(|c| c.records).sum();

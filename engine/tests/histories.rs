@@ -13,12 +13,15 @@ use rand::{Rng, SeedableRng};
 use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::chunk::Chunk;
 use tidemill_engine::clock::Clock;
+use tidemill_engine::control::Control;
 use tidemill_engine::format::{Decoded, Decoder, Format, Reject, Stage};
+use tidemill_engine::gate::{CommitGate, GatedSink};
 use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
-use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Stop};
+use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Restart};
 use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::progress::Progress;
+use tidemill_engine::scheduler::CommitLimits;
 use tidemill_engine::sink::Sink;
 use tidemill_engine::source::{Source, SourceError, SourceEvent};
 use tidemill_engine::testkit::{Injected, MemoryStore, Refusal};
@@ -184,13 +187,14 @@ fn spec(seed: u64, instance: &'static str, store: &MemoryStore, dead: &MemorySto
         bounds: BoundsHandle::new(bounds),
         keep: Keep { key: false, headers: false },
         limits: Limits { chunk: ChunkLimits { bytes: 1 << 16, records: 50 }, queued_chunks: 1, decode_ahead: 3 },
+        restart: Restart::default(),
         marks: Box::new(Marks::default()),
         clock: Clock::system(),
     }
 }
 
 /// Runs `owners` on one sink; none of them knows of the others. The sink refuses the rows of so many records.
-fn history(seed: u64, owners: &[&'static str], refused: usize, runtime: &tokio::runtime::Runtime) {
+fn history(seed: u64, owners: &[&'static str], refused: usize, orders: bool, runtime: &tokio::runtime::Runtime) {
     let (store, dead) = (MemoryStore::new(), MemoryStore::new());
     let mut random = SmallRng::seed_from_u64(seed);
     let refused: Vec<(i32, i64)> =
@@ -206,13 +210,35 @@ fn history(seed: u64, owners: &[&'static str], refused: usize, runtime: &tokio::
         }
         target.fail_step(random.random_range(1..40));
     }
+    // Two jobs may commit at once of three that want to.
+    let gate = CommitGate::new(CommitLimits { concurrent: Some(2), per_minute: None }, Clock::system());
     let start = |owner: &&'static str| {
-        let spec = spec(seed, owner, &store, &dead);
+        let mut spec = spec(seed, owner, &store, &dead);
         let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
-        job::spawn(spec, progress, runtime.handle().clone(), Stop::default()).expect("a thread")
+        if orders {
+            let (inner, gate, progress) = (spec.sink, gate.clone(), progress.clone());
+            spec.sink = Box::new(move || {
+                Ok(Box::new(GatedSink { inner: inner()?, gate: gate.clone(), progress: progress.clone() }))
+            });
+        }
+        let control = Control::default();
+        let job = job::spawn(spec, progress, runtime.handle().clone(), control.clone()).expect("a thread");
+        (control, job)
     };
     let jobs: Vec<_> = owners.iter().map(start).collect();
-    for job in jobs {
+    for (control, job) in jobs {
+        for _ in 0..if orders { 6 } else { 0 } {
+            let wait = Duration::from_micros(random.random_range(0..8000));
+            match random.random_range(0..3) {
+                0 => control.cut(),
+                1 => control.pause("a test"),
+                _ => {
+                    control.resume();
+                }
+            }
+            std::thread::sleep(wait);
+        }
+        control.resume();
         assert_eq!(job.join().expect("no panic"), JobEnd::Finished, "seed {seed}");
     }
     for (what, target, bad) in [("rows", &store, false), ("dead letters", &dead, true)] {
@@ -227,14 +253,14 @@ fn history(seed: u64, owners: &[&'static str], refused: usize, runtime: &tokio::
     }
 }
 
-fn run(seeds: std::ops::Range<u64>, owners: &'static [&'static str], refused: usize) {
+fn run(seeds: std::ops::Range<u64>, owners: &'static [&'static str], refused: usize, orders: bool) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     std::thread::scope(|scope| {
         for lane in 0..8 {
             let (runtime, seeds) = (&runtime, seeds.clone());
             scope.spawn(move || {
-                seeds.filter(|s| s % 8 == lane).for_each(|seed| history(seed, owners, refused, runtime))
+                seeds.filter(|s| s % 8 == lane).for_each(|seed| history(seed, owners, refused, orders, runtime))
             });
         }
     });
@@ -242,18 +268,18 @@ fn run(seeds: std::ops::Range<u64>, owners: &'static [&'static str], refused: us
 
 #[test]
 fn one_owner_in_trouble() {
-    run(0..80, &["a"], 0);
+    run(0..80, &["a"], 0, false);
 }
 
 #[test]
 fn two_owners_that_both_think_the_partitions_are_theirs() {
-    run(1000..1032, &["a", "b"], 0);
+    run(1000..1032, &["a", "b"], 0, false);
 }
 
 #[test]
 fn rows_that_the_sink_refuses_become_dead_letters_and_their_neighbours_land() {
-    run(2000..2040, &["a"], 5);
-    run(2100..2116, &["a", "b"], 3);
+    run(2000..2040, &["a"], 5, false);
+    run(2100..2116, &["a", "b"], 3, false);
 }
 
 #[test]
@@ -266,9 +292,14 @@ fn a_refused_row_stops_the_job_with_the_place_of_its_record() {
         // Without the records that the format refuses, which would stop the job before.
         let spec = JobSpec { on_error: OnError::Fail, format: Arc::new(AllPlaces), ..spec(7, "a", &store, &dead) };
         let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
-        let job = job::spawn(spec, progress, runtime.handle().clone(), Stop::default()).expect("a thread");
+        let job = job::spawn(spec, progress, runtime.handle().clone(), Control::default()).expect("a thread");
         let JobEnd::Failed(why) = job.join().expect("no panic") else { panic!("it goes on") };
         assert!(why.contains("t/1 offset 123: sink refused the record: injected"), "{why}");
         assert_eq!(store.positions().offset(&Partition::new("t", 1)), Some(123), "everything before it landed");
     }
+}
+
+#[test]
+fn jobs_that_are_paused_cut_and_let_go_on_behind_one_gate() {
+    run(3000..3040, &["a", "b", "c"], 0, true);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::form_schema;
-use crate::types::{Job, Storage};
+use crate::types::{Group, Job, Storage};
 
 /// Whether a job may be called so; else what is wrong.
 pub(crate) fn check_job(name: &str) -> Result<(), String> {
@@ -63,6 +63,24 @@ impl JsonSchema for StorageTables {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         <BTreeMap<String, Storage>>::json_schema(generator)
+    }
+}
+
+/// Schema of the tables of groups, by name.
+pub(crate) struct GroupTables;
+
+impl JsonSchema for GroupTables {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "GroupTables".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = <BTreeMap<String, Group>>::json_schema(generator);
+        let names = json_schema!({ "pattern": "^[a-z0-9_-]{1,63}$", "x-form": "group_name" });
+        schema.insert("propertyNames".into(), names.to_value());
+        schema
     }
 }
 

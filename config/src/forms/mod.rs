@@ -48,6 +48,12 @@ const FORMS: &[Form] = &[
         check: |text| start::parse(text).map(drop),
     },
     Form {
+        name: "until",
+        expected: "\"end\" or an RFC 3339 time such as \"2026-01-31T00:00:00Z\"",
+        example: "end",
+        check: |text| start::parse_until(text).map(drop),
+    },
+    Form {
         name: "listen",
         expected: "an address such as \"127.0.0.1:9464\", \"localhost:9464\" or \"[::]:9464\"",
         example: "127.0.0.1:0",
@@ -56,6 +62,12 @@ const FORMS: &[Form] = &[
     Form {
         name: "job_name",
         expected: "a job's name of 1 to 63 characters of a-z, 0-9, _ and -",
+        example: "x",
+        check: identity::check_job,
+    },
+    Form {
+        name: "group_name",
+        expected: "a group's name of 1 to 63 characters of a-z, 0-9, _ and -",
         example: "x",
         check: identity::check_job,
     },

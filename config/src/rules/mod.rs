@@ -2,6 +2,7 @@
 //! fault; all are said at once.
 
 mod columns;
+mod groups;
 mod iceberg;
 mod kafka;
 mod kafka_sink;
@@ -21,6 +22,11 @@ use crate::walk::Walked;
 
 /// Sets the defaults that depend on other keys.
 pub(crate) fn defaults(config: &mut Config, walked: &Walked) {
+    if let Some(token) = &mut config.daemon.api_token
+        && !token.is_secret()
+    {
+        *token = Text::secret(token.as_str(), REDACTED);
+    }
     for (name, job) in &mut config.jobs {
         let path = join("job", name);
         let given = |key: &str| walked.places.contains_key(&format!("{path}.{key}"));
@@ -60,6 +66,7 @@ pub(crate) fn check(config: &Config, walked: &Walked, whole: bool) -> (Vec<Fault
     storage::check(&mut rules, config);
     paths::check(&mut rules, config);
     iceberg::check(&mut rules, config);
+    groups::check(&mut rules, config);
     kafka::shared_groups(&mut rules, config);
     (rules.faults, rules.warnings)
 }
@@ -110,6 +117,14 @@ impl Rules<'_> {
             self.bad("daemon.memory", format!("expected at least \"32MiB\", found {found:?}"));
         }
         self.positive("daemon.stall_after", daemon.stall_after);
+        if let Some(token) = &daemon.api_token {
+            if token.len() < 16 || !token.bytes().all(|b| b.is_ascii_graphic()) {
+                self.bad("daemon.api_token", "expected at least 16 characters of ASCII without blanks");
+            } else if token.shown() == REDACTED {
+                let message = "a secret stands in the file; better a reference: \"${env:NAME}\" or \"${file:/path}\"";
+                self.warn(FaultKind::InlineSecret, "daemon.api_token", message);
+            }
+        }
     }
 
     fn job(&mut self, path: &str, job: &Job) {

@@ -1,6 +1,7 @@
 //! The settings as plain data. The doc comments here are the text of `docs/configuration.md` and of the JSON Schema.
 
 mod format;
+mod group;
 mod sink;
 mod sink_delta;
 mod sink_iceberg;
@@ -19,6 +20,7 @@ use crate::forms::{Listen, duration, identity, size};
 use crate::text::Text;
 
 pub use format::{Field, Format, Json, Metadata, Raw, Tombstones};
+pub use group::{Group, Restart};
 pub use sink::{Blackhole, Compression, Ndjson, Parquet, Sink, Stdout};
 pub use sink_delta::{Delta, SchemaEvolution};
 pub use sink_iceberg::{Iceberg, IcebergCatalog, IcebergRest};
@@ -34,6 +36,10 @@ pub struct Config {
     /// The daemon itself.
     #[serde(default)]
     pub daemon: Daemon,
+    /// One table a group: jobs that are managed together under one budget. Jobs without a group are in `default`.
+    #[serde(default, rename = "group", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "identity::GroupTables")]
+    pub groups: BTreeMap<String, Group>,
     /// One table a job. Its name is its identity (positions, metrics, consumer group): renaming starts anew.
     #[serde(default, rename = "job")]
     #[schemars(with = "identity::JobTables")]
@@ -56,6 +62,14 @@ pub struct Daemon {
     pub instance: Option<Text>,
     /// Address of metrics, health and the API: `IP:PORT` or `localhost:PORT`. Port 0 takes any free one and logs it.
     pub http: Listen,
+    /// Token that the verbs of the API (pause, drain, reload, …) ask for, as `Authorization: Bearer TOKEN`: at least 16
+    /// characters. Without one they are open on a loopback address, and refused on any other. Reading asks for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-default" = "none"))]
+    pub api_token: Option<Text>,
+    /// Takes over a changed configuration by itself, some seconds after its files were written. Without it by SIGHUP,
+    /// `tidemill reload` or the API.
+    pub watch: bool,
     /// Budget for everything that grows with the data: client prefetch, chunks, Arrow, encoders, SQL. At least 32MiB.
     #[serde(with = "size")]
     #[schemars(with = "size::SizeForm")]
@@ -73,6 +87,8 @@ impl Default for Daemon {
             state_dir: Text::from("./state"),
             instance: None,
             http: Listen::default(),
+            api_token: None,
+            watch: false,
             memory: 512 << 20,
             stall_after: Duration::from_secs(60),
         }
@@ -83,6 +99,12 @@ impl Default for Daemon {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
+    /// The group it belongs to.
+    #[serde(default = "default_group")]
+    pub group: Text,
+    /// Jobs that must have finished before this one begins. They end by themselves (`until`, `records`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Text>,
     /// What becomes of a record that the format, an operator or the sink refuses.
     #[serde(default)]
     #[schemars(extend("x-default" = "`\"dead_letter\"` where a `dead_letter` table is given, else `\"fail\"`"))]
@@ -110,6 +132,10 @@ pub struct Job {
     pub operators: Vec<Operator>,
     /// Where rows go.
     pub sink: Sink,
+}
+
+fn default_group() -> Text {
+    Text::from("default")
 }
 
 fn max_errors_per_minute() -> u64 {

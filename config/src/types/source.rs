@@ -37,7 +37,8 @@ pub struct Kafka {
     /// the sink holds positions.
     #[serde(default)]
     pub start: Start,
-    /// `end`: read to the ends of the partitions as they are at the start, then finish.
+    /// `end`: read to the ends of the partitions as they are at the start, then finish. An RFC 3339 time: to each
+    /// partition's first record of this time or later, or to its end as it is at the start where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-default" = "never"))]
     pub until: Option<Until>,
@@ -110,11 +111,27 @@ impl<'de> Deserialize<'de> for Start {
 }
 
 /// Where a bounded job ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// At the ends of the partitions as they are at the start.
     End,
+    /// At the first record of this time or later.
+    Time(DateTime<Utc>),
+}
+
+impl Serialize for Until {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::End => serializer.serialize_str("end"),
+            Self::Time(time) => serializer.collect_str(&Start::Time(*time)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Until {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        start::parse_until(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
 }
 
 /// What to do about offsets that are gone.

@@ -19,7 +19,8 @@ fn batch(id: Vec<Option<i64>>, name: Vec<Option<&str>>, key: Vec<Option<&str>>) 
 }
 
 fn run(batch: &RecordBatch) -> Result<Keyed, String> {
-    let columns = batch.schema().fields().iter().enumerate();
+    let schema = batch.schema();
+    let columns = schema.fields().iter().enumerate();
     let columns = columns.map(|(source, field)| Planned { source, field: field.clone(), kind: Kind::Other }).collect();
     let plan = Plan { table: "t".into(), columns, copy: String::new(), upsert: None };
     let none = String::new;

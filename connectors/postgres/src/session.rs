@@ -1,6 +1,6 @@
 //! One connection, with every wait bounded: by the server, and by us where the server is the one that hangs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidemill_engine::sink::SinkError;
@@ -93,6 +93,29 @@ impl Session {
     /// Statements without parameters or results.
     pub(crate) async fn batch(&self, during: During, what: &str, sql: &str) -> Result<(), SinkError> {
         self.wait(during, what, self.client.batch_execute(sql)).await
+    }
+}
+
+/// Connections kept for the next window: one stages while the other commits.
+const KEPT: usize = 2;
+
+/// Connections that wait for a window; shared by a sink and its stagings.
+#[derive(Clone, Default)]
+pub(crate) struct Idle(Arc<Mutex<Vec<Lane>>>);
+
+impl Idle {
+    pub(crate) fn take(&self) -> Option<Lane> {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|lane| !lane.session.client.is_closed());
+        lanes.pop()
+    }
+
+    /// Keeps a connection that is in no transaction.
+    pub(crate) fn give_back(&self, lane: Lane) {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() < KEPT && !lane.in_transaction {
+            lanes.push(lane);
+        }
     }
 }
 

@@ -12,11 +12,9 @@ use crate::catalog::{self, Plan};
 use crate::error::During;
 use crate::ledger::{FIRST_EPOCH, Ledger};
 use crate::options::PostgresOptions;
-use crate::session::{Connector, Lane};
+use crate::session::{Connector, Idle, Lane};
 use crate::staging::{PostgresStaging, Sealed};
 
-/// Connections kept for the next window: one stages while the other commits.
-const KEPT: usize = 2;
 /// Commits between two prunings, which delete more than were made since the last.
 const PRUNE_EVERY: u64 = 500;
 
@@ -32,7 +30,7 @@ pub struct PostgresSink {
     connector: Connector,
     ledger: Ledger,
     ready: Option<Ready>,
-    idle: Vec<Lane>,
+    idle: Idle,
     commits: u64,
 }
 
@@ -61,27 +59,19 @@ impl PostgresSink {
     pub fn new(options: PostgresOptions) -> Result<Self, SinkError> {
         check(&options)?;
         let (connector, ledger) = (Connector::new(&options)?, Ledger::new(&options));
-        Ok(Self { options, connector, ledger, ready: None, idle: Vec::new(), commits: 0 })
+        Ok(Self { options, connector, ledger, ready: None, idle: Idle::default(), commits: 0 })
     }
 
     fn ready(&self) -> Result<&Ready, SinkError> {
         self.ready.as_ref().ok_or_else(|| SinkError::bug("the sink has not recovered"))
     }
 
-    async fn lane(&mut self) -> Result<Lane, SinkError> {
-        while let Some(lane) = self.idle.pop() {
-            if !lane.session.client.is_closed() {
-                return Ok(lane);
-            }
+    async fn lane(&self) -> Result<Lane, SinkError> {
+        if let Some(lane) = self.idle.take() {
+            return Ok(lane);
         }
         let plan = self.ready()?.plan.clone();
         Lane::new(self.connector.connect().await?, &plan, &self.ledger).await
-    }
-
-    fn give_back(&mut self, lane: Lane) {
-        if self.idle.len() < KEPT {
-            self.idle.push(lane);
-        }
     }
 
     /// Everything up to `COMMIT`. `None`: the compare failed.
@@ -115,7 +105,7 @@ impl PostgresSink {
     async fn lost(&mut self, mut lane: Lane, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
         lane.rollback().await?;
         let (held, _) = self.ledger.read(&lane.session).await?;
-        self.give_back(lane);
+        self.idle.give_back(lane);
         if ranges.continue_from(&held) {
             let message = format!("{}: a later run of instance {} began", self.options.table, self.options.instance);
             return Err(SinkError::new(Reaction::Fenced, message));
@@ -128,9 +118,9 @@ impl PostgresSink {
         if self.commits % PRUNE_EVERY != 1 {
             return;
         }
-        if let Some(lane) = self.idle.pop() {
+        if let Some(lane) = self.idle.take() {
             match self.ledger.prune(&lane.session).await {
-                Ok(_) => self.idle.push(lane),
+                Ok(_) => self.idle.give_back(lane),
                 Err(error) => tracing::warn!(job = self.options.job, %error, "old commits were not pruned"),
             }
         }
@@ -155,7 +145,7 @@ impl Sink for PostgresSink {
         session.batch(During::Setup, "recover", "COMMIT").await?;
         failpoint!("postgres.after_epoch");
         let lane = Lane::new(session, &plan, &self.ledger).await?;
-        self.give_back(lane);
+        self.idle.give_back(lane);
         self.ready = Some(Ready { plan, epochs: found.epochs, identity: found.identity });
         Ok(found.positions)
     }
@@ -163,7 +153,7 @@ impl Sink for PostgresSink {
     async fn open(&mut self) -> Result<Box<dyn Staging>, SinkError> {
         let lane = self.lane().await?;
         let plan = self.ready()?.plan.clone();
-        Ok(Box::new(PostgresStaging::new(lane, plan, self.options.delete_column.clone())))
+        Ok(Box::new(PostgresStaging::new(lane, plan, self.options.delete_column.clone(), self.idle.clone())))
     }
 
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
@@ -182,7 +172,7 @@ impl Sink for PostgresSink {
         failpoint!("postgres.before_commit");
         lane.commit().await?;
         failpoint!("postgres.after_commit");
-        self.give_back(lane);
+        self.idle.give_back(lane);
         if let Some(ready) = self.ready.as_mut() {
             for (partition, _) in ranges.iter().filter(|(_, range)| range.start.is_none()) {
                 ready.epochs.insert(partition.clone(), FIRST_EPOCH);

@@ -131,7 +131,7 @@ mod tests {
         let list = |inner| DataType::List(Arc::new(Field::new("item", inner, true)));
         assert_eq!(column_type(&list(DataType::Utf8)).as_deref(), Some("text[]"));
         assert_eq!(column_type(&list(list(DataType::Utf8))).as_deref(), Some("jsonb"));
-        assert_eq!(column_type(&list(DataType::Struct(vec![].into()))).as_deref(), Some("jsonb"));
+        assert_eq!(column_type(&list(DataType::Struct(arrow::datatypes::Fields::empty()))).as_deref(), Some("jsonb"));
         assert_eq!(column_type(&DataType::Decimal128(10, 2)).as_deref(), Some("numeric(10,2)"));
     }
 

@@ -28,7 +28,7 @@ use super::start::{self, Log, Verdict};
 /// Longest wait for records between two looks at the group's events.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long records of an open window are gathered in the client before they are taken.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(4);
 /// Informational group commits are at least this far apart.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the assign that follows a revocation is awaited before the run goes on with what is left.
@@ -557,6 +557,17 @@ impl Source for KafkaSource {
 
     fn idle(&mut self) -> Result<SourceEvent, SourceError> {
         self.event()
+    }
+
+    fn pause(&mut self, paused: bool) -> Result<(), SourceError> {
+        let consumer = self.consumer()?;
+        let list = offsets(self.membership.assigned().iter().map(|p| (p, 0)));
+        if list.count() == 0 {
+            return Ok(());
+        }
+        // What was prefetched is thrown away; the next run assigns all partitions anew.
+        let done = if paused { consumer.pause(&list) } else { consumer.resume(&list) };
+        done.map_err(|e| SourceError::retry(format!("cannot pause or resume partitions: {e}")))
     }
 
     fn end_run(&mut self) {

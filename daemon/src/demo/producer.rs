@@ -12,7 +12,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tidemill_engine::partition::Partition;
 use tidemill_engine::progress::Snapshot;
 
-use crate::service::Shared;
+use crate::jobs::Shared;
 
 /// The demo's topic.
 pub(super) const TOPIC: &str = "clicks";
@@ -60,7 +60,7 @@ pub(super) fn run(brokers: &str, shared: &Shared, stop: &AtomicBool) -> anyhow::
     let begun = Instant::now();
     while !stop.load(Ordering::Acquire) {
         let due = begun.elapsed().as_millis() as u64 * RATE / 1000;
-        let job = shared.jobs[0].progress.snapshot();
+        let Some(job) = shared.jobs().first().map(|job| job.progress.snapshot()) else { break };
         let mut room: Vec<i64> =
             (0..produced.ends.len()).map(|i| (position(&job, i) + AHEAD - produced.ends[i]).max(0)).collect();
         let mut waiting = false;

@@ -1,6 +1,9 @@
 //! Metrics, health, the API and a page, on a thread and runtime of their own: they answer when the data path is stuck.
 
 mod api;
+mod guard;
+mod openapi;
+mod verbs;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -8,14 +11,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse};
-use axum::routing::get;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::jobs::{RunningJob, Shared};
 use crate::ready;
-use crate::service::Shared;
+use crate::supervisor::Refused;
 
 /// A running server. It ends with the process.
 #[derive(Debug)]
@@ -24,11 +28,21 @@ pub struct Http {
     pub address: SocketAddr,
 }
 
+/// The OpenAPI document of the API: `docs/openapi.json`.
+#[must_use]
+pub fn openapi_document() -> serde_json::Value {
+    openapi::document()
+}
+
 #[derive(Clone)]
 struct Ctx {
     shared: Arc<Shared>,
     metrics: PrometheusHandle,
+    address: SocketAddr,
 }
+
+/// Most bytes of a request's body: settings of a window are small.
+const MOST_BODY: usize = 64 << 10;
 
 /// Takes the address.
 ///
@@ -50,7 +64,7 @@ pub fn serve(listener: TcpListener, shared: Arc<Shared>, metrics: PrometheusHand
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let upkeep = metrics.clone();
-    let router = router(Ctx { shared, metrics });
+    let router = router(Ctx { shared, metrics, address });
     std::thread::Builder::new().name("http".into()).spawn(move || {
         runtime.block_on(async {
             tokio::spawn(async move {
@@ -76,6 +90,20 @@ fn router(context: Ctx) -> Router {
         .route("/readyz", get(readyz))
         .route("/api/jobs", get(jobs))
         .route("/api/jobs/{name}", get(job))
+        .route("/api/jobs/{name}/positions", get(positions))
+        .route("/api/jobs/{name}/window", get(window).put(verbs::set_window).patch(verbs::set_window))
+        .route("/api/jobs/{name}/{verb}", post(verbs::job_verb))
+        .route("/api/groups", get(groups))
+        .route("/api/groups/{name}", get(group))
+        .route("/api/groups/{name}/{verb}", post(verbs::group_verb))
+        .route("/api/reload", post(verbs::reload))
+        .route("/api/openapi.json", get(|| async { axum::Json(openapi::document()) }))
+        .fallback(|| async { verbs::fail(StatusCode::NOT_FOUND, "no such path: see /api/openapi.json") })
+        .method_not_allowed_fallback(|| async {
+            verbs::fail(StatusCode::METHOD_NOT_ALLOWED, "not with this method: see /api/openapi.json")
+        })
+        .layer(axum::middleware::from_fn_with_state(context.clone(), verbs::guarded))
+        .layer(DefaultBodyLimit::max(MOST_BODY))
         .with_state(context)
 }
 
@@ -87,12 +115,13 @@ async fn metrics(State(context): State<Ctx>) -> impl IntoResponse {
 async fn readyz(State(context): State<Ctx>) -> impl IntoResponse {
     let shared = &context.shared;
     let now = shared.clock.now();
+    let stall_after = shared.live().stall_after;
     let troubles: Vec<String> = shared
-        .jobs
+        .jobs()
         .iter()
         .filter_map(|job| {
             let max_age = job.bounds.get().max_age;
-            let trouble = ready::trouble(&job.progress.snapshot(), now, max_age, shared.stall_after)?;
+            let trouble = ready::trouble(&job.progress.snapshot(), now, max_age, stall_after)?;
             Some(format!("job {}: {trouble}\n", job.name))
         })
         .collect();
@@ -107,12 +136,36 @@ async fn jobs(State(context): State<Ctx>) -> impl IntoResponse {
     axum::Json(api::jobs(&context.shared))
 }
 
-async fn job(State(context): State<Ctx>, axum::extract::Path(name): axum::extract::Path<String>) -> impl IntoResponse {
-    match context.shared.jobs.iter().find(|job| job.name == name) {
-        Some(job) => (StatusCode::OK, axum::Json(api::job(&context.shared, job))),
-        None => {
-            let known: Vec<_> = context.shared.jobs.iter().map(|j| j.name.as_str()).collect();
-            (StatusCode::NOT_FOUND, axum::Json(api::error(&format!("no job `{name}`; there are {}", known.join(", ")))))
-        }
+async fn job(State(context): State<Ctx>, Path(name): Path<String>) -> Response {
+    of_job(&context, name, |job| api::job(&context.shared, job))
+}
+
+async fn positions(State(context): State<Ctx>, Path(name): Path<String>) -> Response {
+    of_job(
+        &context,
+        name,
+        |job| serde_json::json!({"job": job.name, "positions": api::partitions(&job.progress.snapshot())}),
+    )
+}
+
+async fn window(State(context): State<Ctx>, Path(name): Path<String>) -> Response {
+    of_job(&context, name, |job| serde_json::json!({"job": job.name, "window": api::window(job)}))
+}
+
+fn of_job(context: &Ctx, name: String, show: impl FnOnce(&RunningJob) -> serde_json::Value) -> Response {
+    match context.shared.job(&name) {
+        Some(job) => axum::Json(show(&job)).into_response(),
+        None => verbs::refuse(context, &Refused::NoJob(name)),
+    }
+}
+
+async fn groups(State(context): State<Ctx>) -> impl IntoResponse {
+    axum::Json(api::groups(&context.shared))
+}
+
+async fn group(State(context): State<Ctx>, Path(name): Path<String>) -> Response {
+    match context.shared.live().groups.get(&name) {
+        Some(settings) => axum::Json(api::group(&context.shared, &name, settings)).into_response(),
+        None => verbs::no_group(&context, &name),
     }
 }

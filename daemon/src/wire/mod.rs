@@ -20,8 +20,11 @@ use tidemill_config as config;
 use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::dead_letter;
+use tidemill_engine::gate::{CommitGate, GatedSink};
 use tidemill_engine::intake::Keep;
-use tidemill_engine::job::{JobSpec, OnError};
+use tidemill_engine::job::{JobSpec, MakeSink, OnError, Restart};
+use tidemill_engine::progress::Progress;
+use tidemill_engine::sink::Sink;
 use tidemill_engine::window::WindowBounds;
 
 use crate::plan::PlannedJob;
@@ -39,11 +42,36 @@ pub fn window(settings: &config::Window) -> WindowBounds {
     }
 }
 
-/// Builds a job, and what changes its window bounds while it runs.
+/// What a job has of its group.
+#[derive(Clone, Debug)]
+pub struct GroupParts {
+    /// Where its commits wait for their turn.
+    pub gate: CommitGate,
+    /// How it starts again.
+    pub restart: Restart,
+}
+
+/// Makes a sink whose commits go through the group's gate.
+fn gated(make: MakeSink, group: &GroupParts, progress: &Arc<Progress>) -> MakeSink {
+    let (gate, progress) = (group.gate.clone(), progress.clone());
+    Box::new(move || {
+        let inner = make()?;
+        Ok(Box::new(GatedSink { inner, gate: gate.clone(), progress: progress.clone() }) as Box<dyn Sink>)
+    })
+}
+
+/// Builds a job whose windows have these bounds.
 #[must_use]
-pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clock) -> (JobSpec, BoundsHandle) {
+pub fn job(
+    planned: &PlannedJob,
+    state: &Arc<State>,
+    budget: Budget,
+    clock: &Clock,
+    bounds: &BoundsHandle,
+    group: &GroupParts,
+    progress: &Arc<Progress>,
+) -> JobSpec {
     let settings = &planned.settings;
-    let bounds = BoundsHandle::new(window(&settings.window));
     let on_error = match settings.on_error {
         config::OnError::Fail => OnError::Fail,
         config::OnError::Skip => OnError::Skip,
@@ -66,12 +94,16 @@ pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clo
             clock: clock.clone(),
         })
     };
-    let spec = JobSpec {
+    JobSpec {
         name: planned.name.clone(),
         source: source::factory(&settings.source, &planned.name, state, budget, clock, &from.slot, commit_landed),
         format: planned.format.clone(),
         operators: planned.operators.clone(),
-        sink: make(&settings.sink, sink::Role::Main, planned.schema.clone(), budget.encode_bytes),
+        sink: gated(
+            make(&settings.sink, sink::Role::Main, planned.schema.clone(), budget.encode_bytes),
+            group,
+            progress,
+        ),
         dead_letter: settings
             .dead_letter
             .as_ref()
@@ -82,8 +114,8 @@ pub fn job(planned: &PlannedJob, state: &Arc<State>, budget: Budget, clock: &Clo
         bounds: bounds.clone(),
         keep: Keep { key: dead || uses(config::Metadata::Key), headers: dead || uses(config::Metadata::Headers) },
         limits: budget.limits(),
+        restart: group.restart,
         marks: Box::new(state.marks(&planned.name)),
         clock: clock.clone(),
-    };
-    (spec, bounds)
+    }
 }

@@ -42,7 +42,10 @@ pub fn kafka_options(kafka: &config::Kafka, job: &str, instance: &str, budget: B
             config::Start::Committed => Start::Committed,
             config::Start::Time(time) => Start::Time(time.timestamp_millis()),
         },
-        until: kafka.until.map(|config::Until::End| Until::End),
+        until: kafka.until.map(|until| match until {
+            config::Until::End => Until::End,
+            config::Until::Time(time) => Until::Time(time.timestamp_millis()),
+        }),
         on_data_loss: match kafka.on_data_loss {
             config::OnDataLoss::Fail => OnDataLoss::Fail,
             config::OnDataLoss::Continue => OnDataLoss::Continue,
@@ -89,6 +92,17 @@ pub fn factory(
             };
             Box::new(move || Ok(Box::new(GeneratorSource::new(options.clone(), clock.clone()))))
         }
+    }
+}
+
+/// Makes a source end by itself where it does not already. False: it has no end that it could come to.
+pub fn bound(settings: &mut config::Source) -> bool {
+    match settings {
+        config::Source::Kafka(kafka) => {
+            kafka.until.get_or_insert(config::Until::End);
+            true
+        }
+        config::Source::Generator(generator) => generator.records.is_some(),
     }
 }
 

@@ -40,7 +40,7 @@ enum At {
     Again,
 }
 
-/// A run's way to its first record. Asks [`next`](Start::next), does it, says what came of it.
+/// A run's way to its first record. Asks [`step`](Start::step), does it, says what came of it.
 #[derive(Clone, Debug)]
 pub struct Start {
     assigned: Vec<Partition>,
@@ -91,7 +91,7 @@ impl Start {
 
     /// What to do now. Steps with nothing to do are passed over.
     #[must_use = "the step has to be done"]
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         loop {
             match self.at {
                 At::Recover(target) => return Step::Recover(target),
@@ -238,23 +238,23 @@ mod tests {
     #[test]
     fn a_first_start_anchors_both_sinks_before_anything_is_read() {
         let mut start = Start::new(vec![p(0)], None, true);
-        assert_eq!(start.next(), Step::Recover(Target::Main));
+        assert_eq!(start.step(), Step::Recover(Target::Main));
         start.recovered(Target::Main, Positions::default(), Some("s".into())).expect("no mark");
-        assert_eq!(start.next(), Step::Resolve { partitions: vec![p(0)], first: true });
+        assert_eq!(start.step(), Step::Resolve { partitions: vec![p(0)], first: true });
         start.resolved(at(&[(0, 4), (1, 6)]));
-        let Step::Move(Target::Main, ranges) = start.next() else { panic!("an anchor") };
+        let Step::Move(Target::Main, ranges) = start.step() else { panic!("an anchor") };
         assert_eq!(ranges.iter().map(|(_, r)| (r.start, r.end)).collect::<Vec<_>>(), [(None, 4), (None, 6)]);
         start.moved(Target::Main, &ranges, Answer::Landed);
-        let Step::Remember(mark) = start.next() else { panic!("the mark") };
+        let Step::Remember(mark) = start.step() else { panic!("the mark") };
         assert_eq!((mark.sink.as_deref(), mark.partitions.len()), (Some("s"), 2));
         start.remembered();
-        assert_eq!(start.next(), Step::Recover(Target::DeadLetters));
+        assert_eq!(start.step(), Step::Recover(Target::DeadLetters));
         start.recovered(Target::DeadLetters, Positions::default(), None).expect("no mark of its own");
-        let Step::Move(Target::DeadLetters, ranges) = start.next() else { panic!("an anchor") };
+        let Step::Move(Target::DeadLetters, ranges) = start.step() else { panic!("an anchor") };
         start.moved(Target::DeadLetters, &ranges, Answer::Landed);
-        assert_eq!(start.next(), Step::Begin(vec![(p(0), Position::at(4))]));
+        assert_eq!(start.step(), Step::Begin(vec![(p(0), Position::at(4))]));
         start.begun(OffsetRanges::default());
-        assert_eq!(start.next(), Step::Read(vec![(p(0), 4)]));
+        assert_eq!(start.step(), Step::Read(vec![(p(0), 4)]));
         assert_eq!(
             (start.held(Target::Main), start.held(Target::DeadLetters)),
             (&at(&[(0, 4), (1, 6)]), &at(&[(0, 4)]))
@@ -267,9 +267,9 @@ mod tests {
             let mut start = Start::new(vec![p(0)], None, false);
             start.recovered(Target::Main, Positions::default(), None).expect("no mark");
             start.resolved(at(&[(0, 4)]));
-            let Step::Move(_, ranges) = start.next() else { panic!("an anchor") };
+            let Step::Move(_, ranges) = start.step() else { panic!("an anchor") };
             start.moved(Target::Main, &ranges, answer);
-            assert_eq!(start.next(), Step::Again);
+            assert_eq!(start.step(), Step::Again);
         }
     }
 
@@ -278,11 +278,11 @@ mod tests {
         let mark = Mark { v: 1, sink: None, partitions: [p(0)].into() };
         let mut start = Start::new(vec![p(0)], Some(mark), false);
         start.recovered(Target::Main, at(&[(0, 4)]), None).expect("known");
-        assert_eq!(start.next(), Step::Begin(vec![(p(0), Position::at(4))]));
+        assert_eq!(start.step(), Step::Begin(vec![(p(0), Position::at(4))]));
         start.begun([(p(0), OffsetRange::new(4, 9))].into_iter().collect());
-        let Step::Move(Target::Main, ranges) = start.next() else { panic!("a move") };
+        let Step::Move(Target::Main, ranges) = start.step() else { panic!("a move") };
         start.moved(Target::Main, &ranges, Answer::Landed);
-        assert_eq!(start.next(), Step::Read(vec![(p(0), 9)]));
+        assert_eq!(start.step(), Step::Read(vec![(p(0), 9)]));
     }
 
     #[test]
@@ -295,8 +295,8 @@ mod tests {
     #[test]
     fn standing_by_touches_no_sink() {
         let mut start = Start::new(vec![], None, true);
-        assert_eq!(start.next(), Step::Begin(vec![]));
+        assert_eq!(start.step(), Step::Begin(vec![]));
         start.begun(OffsetRanges::default());
-        assert_eq!(start.next(), Step::Read(vec![]));
+        assert_eq!(start.step(), Step::Read(vec![]));
     }
 }

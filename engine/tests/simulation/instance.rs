@@ -38,9 +38,9 @@ pub enum State {
     #[default]
     Waiting,
     /// On its way to reading; the commit it waits for.
-    Starting(Start, Option<(u64, Target, OffsetRanges)>),
+    Starting(Box<Start>, Option<(u64, Target, OffsetRanges)>),
     /// Reading.
-    Reading(Run),
+    Reading(Box<Run>),
 }
 
 /// A run that reads.
@@ -124,7 +124,7 @@ impl Instance {
                     self.run = world.runs;
                     self.loose.clear();
                     let assigned = assigned.iter().map(|&p| world.topic.names[p].clone()).collect();
-                    self.state = State::Starting(Start::new(assigned, self.mark.clone(), true), None);
+                    self.state = State::Starting(Box::new(Start::new(assigned, self.mark.clone(), true)), None);
                 }
                 None => {}
             },
@@ -156,7 +156,7 @@ impl Instance {
             start.moved(target, &ranges, answer);
             return Ok(Err(None));
         }
-        match start.next() {
+        match start.step() {
             Step::Recover(target) => {
                 if world.trouble(0.03) {
                     return Err(Over);
@@ -196,7 +196,7 @@ impl Instance {
                 world.begins(&next);
                 world.log(|| format!("{}: run {} reads from {next:?}", self.id, self.run));
                 let dead = start.held(Target::DeadLetters).clone();
-                return Ok(Ok(State::Reading(Run {
+                return Ok(Ok(State::Reading(Box::new(Run {
                     main: start.held(Target::Main).clone(),
                     floor: dead.clone(),
                     dead,
@@ -206,7 +206,7 @@ impl Instance {
                     flight: None,
                     held_back: None,
                     leaving: None,
-                })));
+                }))));
             }
             Step::Again => return Ok(Ok(State::Waiting)),
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod bounded;
+mod control;
 mod deaths;
 mod decode;
 mod delta;

@@ -1,0 +1,71 @@
+//! Groups, the order of jobs, and the token of the API.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{faults, job, load};
+
+/// A job that ends, of this name, with these lines.
+fn bounded(name: &str, more: &str) -> String {
+    format!(
+        "[job.{name}]\n{more}\nsource = {{ type = \"generator\", records = 10 }}\n\
+         format = {{ type = \"json\", fields = [{{ name = \"x\", type = \"int64\" }}] }}\n\
+         sink = {{ type = \"parquet\", path = \"./{name}\" }}\n"
+    )
+}
+
+#[track_caller]
+fn says(text: &str, part: &str) {
+    let faults = faults(text);
+    assert!(faults.len() == 1 && faults[0].contains(part), "expected {part:?} in {faults:#?}\n{text}");
+}
+
+#[test]
+fn a_group_and_its_defaults() {
+    let text = "[group.hot]\nweight = 3\nmemory = \"64MiB\"\nmax_concurrent_commits = 2\n\
+                restart = { longest = \"1m\", give_up_after = 5 }\n";
+    let loaded = load(&format!("{text}{}", job("group = \"hot\""))).expect("loads");
+    let group = &loaded.config.groups["hot"];
+    assert_eq!((group.weight, group.memory, group.max_concurrent_commits), (3, Some(64 << 20), Some(2)));
+    assert_eq!((group.restart.longest, group.restart.within), (Duration::from_secs(60), Duration::from_secs(600)));
+    assert_eq!(load(&job("")).expect("loads").config.jobs["a"].group.as_str(), "default");
+}
+
+#[test]
+fn groups_that_are_wrong() {
+    says(
+        &format!("[group.hot]\n{}", job("group = \"hott\"")),
+        "a.toml:6:9: job.a.group: no [group.hott] table; did you mean \"hot\"",
+    );
+    says(&format!("[group.Hot]\n{}", job("")), "a group's name of 1 to 63 characters");
+    says(&format!("[group.a]\nmemory = \"1MiB\"\n{}", job("")), "group.a.memory: expected at least \"16MiB\"");
+    says(&format!("[group.a]\nweight = 0\n{}", job("")), "group.a.weight");
+    says(&format!("[group.a.restart]\nlongest = \"1ms\"\n{}", job("")), "group.a.restart.longest: expected no less");
+}
+
+#[test]
+fn the_order_of_jobs() {
+    let chain =
+        format!("{}{}{}", bounded("a", ""), bounded("b", "after = [\"a\"]"), bounded("c", "after = [\"b\", \"a\"]"));
+    assert_eq!(load(&chain).expect("loads").config.jobs["c"].after.len(), 2);
+    says(&bounded("a", "after = [\"b\"]"), "job.a.after[0]: no job `b`");
+    says(&bounded("a", "after = [\"a\"]"), "jobs wait for each other: `a` after `a`");
+    let circle = format!("{chain}{}{}", bounded("d", "after = [\"e\", \"a\"]"), bounded("e", "after = [\"d\"]"));
+    says(&circle, "jobs wait for each other: `d` after `e` after `d`");
+    let endless = job("").replace("[job.a]", "[job.live]");
+    let loaded = load(&format!("{endless}{}", bounded("b", "after = [\"live\"]"))).expect("loads");
+    assert!(loaded.warnings[0].to_string().contains("that job has no end"), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn a_token_is_never_shown_and_never_short() {
+    let with = |token: &str| format!("[daemon]\napi_token = \"{token}\"\n{}", job(""));
+    let loaded = load(&with("0123456789abcdef-hunter2")).expect("loads");
+    assert_eq!(loaded.config.daemon.api_token.as_deref(), Some("0123456789abcdef-hunter2"));
+    assert!(!format!("{:?}", loaded.config).contains("hunter2"));
+    assert!(!serde_json::to_string(&loaded.config).expect("json").contains("hunter2"));
+    assert_eq!(loaded.warnings.len(), 1, "it stands in the file");
+    says(&with("short"), "daemon.api_token: expected at least 16 characters");
+}

@@ -1,0 +1,74 @@
+//! Makes a job's parts and its thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::jobs::{Live, RunningJob};
+use crate::plan::PlannedJob;
+use crate::state::State;
+use crate::wire::budget::Budget;
+use crate::wire::{self, GroupParts};
+use tidemill_config as config;
+use tidemill_engine::clock::Clock;
+use tidemill_engine::gate::CommitGate;
+use tidemill_engine::job::{self, JobEnd, Restart};
+use tidemill_engine::scheduler::CommitLimits;
+
+/// What all jobs of a daemon are made from.
+pub(crate) struct Maker {
+    pub(crate) state: Arc<State>,
+    /// Processors to decode on.
+    pub(crate) cores: usize,
+    pub(crate) limits: wire::sql::Limits,
+    pub(crate) clock: Clock,
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// By group; they outlive reloads.
+    pub(crate) gates: BTreeMap<String, CommitGate>,
+}
+
+impl Maker {
+    /// The gate of a group.
+    fn gate(&mut self, name: &str, group: &config::Group) -> CommitGate {
+        let make = || CommitGate::new(limits(group), self.clock.clone());
+        self.gates.entry(name.to_owned()).or_insert_with(make).clone()
+    }
+
+    /// Groups have other limits now.
+    pub(crate) fn regroup(&mut self, live: &Live) {
+        for (name, gate) in &self.gates {
+            gate.set(live.groups.get(name).map(limits).unwrap_or_default());
+        }
+    }
+
+    /// Starts a job on a thread of its own, with so many bytes of memory.
+    pub(crate) fn spawn(
+        &mut self,
+        planned: &PlannedJob,
+        running: &RunningJob,
+        live: &Live,
+        memory: u64,
+    ) -> std::io::Result<JoinHandle<JobEnd>> {
+        let group = live.groups.get(planned.settings.group.as_str()).cloned().unwrap_or_default();
+        let restart = Restart {
+            first: group.restart.first,
+            longest: group.restart.longest,
+            give_up: group.restart.give_up_after.map(|most| (most, group.restart.within)),
+        };
+        let parts = GroupParts { gate: self.gate(&planned.settings.group, &group), restart };
+        let spec = wire::job(
+            planned,
+            &self.state,
+            Budget::of(memory, 1, self.cores),
+            &self.clock,
+            &running.bounds,
+            &parts,
+            &running.progress,
+        );
+        job::spawn(spec, running.progress.clone(), self.runtime.clone(), running.control.clone())
+    }
+}
+
+fn limits(group: &config::Group) -> CommitLimits {
+    CommitLimits { concurrent: group.max_concurrent_commits, per_minute: group.commits_per_minute }
+}

@@ -1,0 +1,473 @@
+//! Starts jobs, reaps them, does what is asked of them, and takes over changed configurations.
+//!
+//! One thread owns all of it and never waits for a job: what takes time (a drain) is noted in [`Managed::next`] and
+//! done at the tick that finds the job's thread ended. [`ask`] is what can be asked, [`changes`] the decision of a reload.
+
+mod ask;
+mod changes;
+mod maker;
+mod memory;
+mod reload;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tidemill_config::Config;
+use tidemill_engine::bounds::BoundsHandle;
+use tidemill_engine::control::Control;
+use tidemill_engine::job::{JobEnd, Stop};
+use tidemill_engine::progress::{JobState, Progress};
+
+use crate::cli::{FAILED, OK};
+use crate::jobs::{RunningJob, Shared};
+use crate::plan::PlannedJob;
+use crate::{ready, wire};
+use ask::Ask;
+use watch::Watch;
+
+pub use ask::{Asking, Refused, Reloaded, Verb};
+pub(crate) use ask::{Heard, channel};
+pub(crate) use maker::Maker;
+pub use reload::Origin;
+
+const TICK: Duration = Duration::from_millis(50);
+/// How long a job that is to start anew may take for its last commit; then it is ended without.
+const DRAIN_WITHIN: Duration = Duration::from_secs(60);
+/// As that, for a job that does nothing any more.
+const STALLED_DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// A job and its thread.
+struct Managed {
+    job: Arc<RunningJob>,
+    planned: Arc<PlannedJob>,
+    thread: Option<JoinHandle<JobEnd>>,
+    /// How it ended; `None`: it has a thread, or has not begun.
+    end: Option<JobEnd>,
+    next: Next,
+    /// When a drain that is under way becomes an end at once.
+    deadline: Option<Duration>,
+    /// Memory that it holds while it has a thread.
+    held: u64,
+    /// When it was last started anew because it stalled.
+    healed_at: Option<Duration>,
+}
+
+/// What to do once the thread has ended.
+enum Next {
+    /// Nothing.
+    Stay,
+    /// Start with these parts.
+    Start { planned: Arc<PlannedJob>, why: String },
+    /// Forget the job.
+    Remove,
+}
+
+/// See the module.
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+    heard: Heard,
+    stop: Stop,
+    maker: Maker,
+    /// How the configuration can be read again, if it can.
+    origin: Option<Origin>,
+    config: Config,
+    jobs: BTreeMap<String, Managed>,
+    watch: Option<Watch>,
+}
+
+impl Supervisor {
+    /// A supervisor of these jobs. They are started by [`run`](Self::run).
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        heard: Heard,
+        stop: Stop,
+        maker: Maker,
+        origin: Option<Origin>,
+        config: Config,
+        planned: Vec<PlannedJob>,
+    ) -> Self {
+        let watch = origin.as_ref().map(|origin| Watch::new(&origin.path, shared.clock.now()));
+        let mut supervisor = Self { shared, heard, stop, maker, origin, config, jobs: BTreeMap::new(), watch };
+        for planned in planned {
+            supervisor.add(Arc::new(planned));
+        }
+        supervisor
+    }
+
+    /// Runs until the daemon is told to stop and all jobs have, or until all jobs are bounded and over. The answer is
+    /// the process's exit code.
+    pub(crate) fn run(mut self) -> u8 {
+        loop {
+            self.tick();
+            if self.is_done() {
+                break;
+            }
+            match self.heard.0.recv_timeout(TICK) {
+                Ok(ask) => self.answer(ask),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody can ask any more; the jobs go on.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+            }
+        }
+        self.result()
+    }
+
+    fn add(&mut self, planned: Arc<PlannedJob>) {
+        let clock = self.shared.clock.clone();
+        let job = Arc::new(RunningJob {
+            name: planned.name.clone(),
+            progress: Arc::new(Progress::new(&planned.name, clock)),
+            bounds: BoundsHandle::new(wire::window(&planned.settings.window)),
+            control: self.control(),
+            settings: planned.settings.clone(),
+        });
+        job.progress.set_state(JobState::Waiting, "it is about to start");
+        self.shared.publish(job.clone());
+        let name = planned.name.clone();
+        let managed = Managed {
+            job,
+            planned,
+            thread: None,
+            end: None,
+            next: Next::Stay,
+            deadline: None,
+            held: 0,
+            healed_at: None,
+        };
+        self.jobs.insert(name, managed);
+    }
+
+    fn control(&self) -> Control {
+        Control::new(Stop { gracefully: self.stop.gracefully.child_token(), now: self.stop.now.child_token() })
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.gracefully.is_cancelled()
+    }
+
+    fn tick(&mut self) {
+        let now = self.shared.clock.now();
+        let names: Vec<String> = self.jobs.keys().cloned().collect();
+        for name in &names {
+            self.reap(name, now);
+        }
+        if self.is_stopping() {
+            self.stop_waiting();
+            return;
+        }
+        for name in &names {
+            self.go_on(name);
+        }
+        self.start_waiting();
+        for name in &names {
+            self.heal(name, now);
+        }
+        let due = self.config.daemon.watch && self.watch.as_mut().is_some_and(|watch| watch.is_due(now));
+        if due {
+            tracing::info!("the configuration was written");
+            let _ = self.reload(false);
+        }
+    }
+
+    /// Takes back the thread of a job that ended, and ends one whose time is up.
+    fn reap(&mut self, name: &str, now: Duration) {
+        let Some(managed) = self.jobs.get_mut(name) else { return };
+        if managed.deadline.is_some_and(|at| now >= at) {
+            managed.deadline = None;
+            tracing::warn!(job = name, "it does not come to an end in order, its open window is given up");
+            managed.job.control.stop.now.cancel();
+        }
+        if let Some(thread) = managed.thread.take_if(|thread| thread.is_finished()) {
+            let end = thread.join().unwrap_or_else(|_| {
+                let why = "its thread panicked; this is a bug, please report it";
+                managed.job.progress.set_state(JobState::Failed, why);
+                JobEnd::Failed(why.into())
+            });
+            managed.end = Some(end);
+            managed.deadline = None;
+            managed.held = 0;
+        }
+    }
+
+    /// Does what was noted for a job whose thread has ended.
+    fn go_on(&mut self, name: &str) {
+        let Some(managed) = self.jobs.get_mut(name).filter(|managed| managed.thread.is_none()) else { return };
+        match std::mem::replace(&mut managed.next, Next::Stay) {
+            Next::Stay => {}
+            Next::Start { planned, why } => {
+                managed.planned = planned;
+                // Back into the line of those that have not begun, should memory come back first.
+                managed.end = None;
+                if !self.start(name, &why)
+                    && let Some(managed) = self.jobs.get_mut(name)
+                {
+                    managed.next = Next::Start { planned: managed.planned.clone(), why };
+                }
+            }
+            Next::Remove => {
+                tracing::info!(job = name, "removed");
+                self.jobs.remove(name);
+                self.shared.remove(name);
+            }
+        }
+    }
+
+    /// Starts a job that has no thread. False: its neighbours have to give memory back first.
+    fn start(&mut self, name: &str, why: &str) -> bool {
+        let memory =
+            match memory::share(self.config.daemon.memory, &self.shared.live().groups, &self.parties(name), name) {
+                memory::Share::Start(memory) => memory,
+                memory::Share::After(lenders) => {
+                    self.give_back(name, &lenders);
+                    return false;
+                }
+            };
+        let control = self.control();
+        let Some(managed) = self.jobs.get_mut(name) else { return true };
+        if let Some(why) = managed.job.control.paused() {
+            control.pause(why);
+        }
+        let job = Arc::new(RunningJob {
+            name: name.to_owned(),
+            progress: managed.job.progress.clone(),
+            bounds: managed.job.bounds.clone(),
+            control,
+            settings: managed.planned.settings.clone(),
+        });
+        job.progress.set_state(JobState::Starting, why);
+        match self.maker.spawn(&managed.planned, &job, &self.shared.live(), memory) {
+            Ok(thread) => (managed.thread, managed.end, managed.held) = (Some(thread), None, memory),
+            Err(error) => {
+                let why = format!("no thread for it: {error}");
+                job.progress.set_state(JobState::Failed, &why);
+                managed.end = Some(JobEnd::Failed(why));
+            }
+        }
+        managed.job = job.clone();
+        self.shared.publish(job);
+        true
+    }
+
+    /// The jobs that share the memory while `name` starts: those that live, and those that may begin at once.
+    fn parties(&self, name: &str) -> Vec<memory::Party> {
+        let begins = |job: &str, m: &Managed| {
+            job == name || matches!(m.next, Next::Start { .. }) || (m.is_waiting() && self.waits_for(job).is_none())
+        };
+        let parties = self.jobs.iter().filter(|(job, m)| m.thread.is_some() || begins(job, m));
+        parties
+            .map(|(job, m)| memory::Party {
+                name: job.clone(),
+                group: m.planned.settings.group.as_str().to_owned(),
+                held: m.thread.is_some().then_some(m.held),
+            })
+            .collect()
+    }
+
+    /// Starts jobs anew that hold memory which was lent to them, once for each of them.
+    fn give_back(&mut self, name: &str, lenders: &[String]) {
+        let deadline = self.shared.clock.now() + DRAIN_WITHIN;
+        for lender in lenders {
+            let Some(managed) = self.jobs.get_mut(lender) else { continue };
+            if matches!(managed.next, Next::Stay) && !managed.job.control.stop.gracefully.is_cancelled() {
+                tracing::info!(job = lender, to = name, "it gives memory back, its run starts anew");
+                managed.start_anew(managed.planned.clone(), format!("it gives memory back to `{name}`"), deadline);
+            }
+        }
+        if let Some(managed) = self.jobs.get(name)
+            && managed.job.progress.state() != JobState::Waiting
+        {
+            managed.job.progress.set_state(JobState::Waiting, format!("memory comes back from {}", lenders.join(", ")));
+        }
+    }
+
+    /// Starts jobs that have not begun and wait for nothing any more.
+    fn start_waiting(&mut self) {
+        let waiting: Vec<String> = self.jobs.iter().filter(|(_, m)| m.is_waiting()).map(|(n, _)| n.clone()).collect();
+        for name in waiting {
+            match self.waits_for(&name) {
+                None => {
+                    self.start(&name, "the daemon started it");
+                }
+                Some(why) => {
+                    let progress = &self.jobs[&name].job.progress;
+                    if progress.snapshot().why != why {
+                        progress.set_state(JobState::Waiting, why);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What keeps a job from beginning, in words.
+    fn waits_for(&self, name: &str) -> Option<String> {
+        let state = |before: &str| match self.jobs.get(before) {
+            Some(managed) if managed.end == Some(JobEnd::Finished) => None,
+            Some(managed) => Some(managed.job.progress.state().as_str()),
+            None => Some("gone"),
+        };
+        let after = &self.jobs.get(name)?.planned.settings.after;
+        let left: Vec<String> =
+            after.iter().filter_map(|b| Some(format!("`{}` ({})", b.as_str(), state(b)?))).collect();
+        (!left.is_empty()).then(|| format!("it comes after {}", left.join(", ")))
+    }
+
+    fn stop_waiting(&mut self) {
+        for managed in self.jobs.values_mut().filter(|managed| managed.is_waiting()) {
+            managed.end = Some(JobEnd::Stopped);
+            managed.job.progress.set_state(JobState::Stopped, "the daemon stops");
+        }
+    }
+
+    /// A job that has data and does nothing gets a new run.
+    fn heal(&mut self, name: &str, now: Duration) {
+        let stall_after = self.shared.live().stall_after;
+        let Some(managed) = self.jobs.get_mut(name) else { return };
+        if managed.thread.is_none() || managed.deadline.is_some() || managed.job.control.stop.gracefully.is_cancelled()
+        {
+            return;
+        }
+        let Some(stall) =
+            ready::stall(&managed.job.progress.snapshot(), now, managed.job.bounds.get().max_age, stall_after)
+        else {
+            return;
+        };
+        let since = managed.healed_at.map_or(Duration::MAX, |at| now.saturating_sub(at));
+        if since < stall_after * 2 {
+            return;
+        }
+        managed.healed_at = Some(now);
+        tracing::error!(job = name, stall = stall.kind, why = stall.why, "stalled, its run starts anew");
+        metrics::counter!(crate::metrics::STALLS, "job" => name.to_owned(), "kind" => stall.kind).increment(1);
+        managed.start_anew(managed.planned.clone(), format!("it stalled: {}", stall.why), now + STALLED_DRAIN_WITHIN);
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Verb { job, verb, why, reply } => {
+                let answer = self.verb(&job, verb, &why);
+                match &answer {
+                    Ok(done) => tracing::info!(job, verb = verb.as_str(), done, "asked by {why}"),
+                    Err(refused) => tracing::info!(job, verb = verb.as_str(), ?refused, "refused to {why}"),
+                }
+                let _ = reply.send(answer);
+            }
+            Ask::Reload { only_check, reply } => {
+                let _ = reply.send(self.reload(only_check));
+            }
+        }
+    }
+
+    fn verb(&mut self, name: &str, verb: Verb, why: &str) -> Result<String, Refused> {
+        if self.is_stopping() {
+            return Err(Refused::Conflict("the daemon is stopping".into()));
+        }
+        let now = self.shared.clock.now();
+        let Some(managed) = self.jobs.get_mut(name) else { return Err(Refused::NoJob(name.to_owned())) };
+        let control = managed.job.control.clone();
+        let state = managed.job.progress.state().as_str();
+        let why = format!("asked by {why}");
+        let no = |why: &str| Err(Refused::Conflict(format!("job `{name}` {why}")));
+        if matches!(managed.next, Next::Remove) {
+            return no("is being removed: the configuration no longer has it");
+        }
+        // A thread may have published its end and not be gone yet.
+        let is_over = managed.thread.is_none() || managed.job.progress.state().is_over();
+        let is_draining = !is_over && control.stop.gracefully.is_cancelled();
+        let starts_again = matches!(managed.next, Next::Start { .. });
+        Ok(match verb {
+            Verb::Pause if is_over => return no(&format!("is {state}: there is nothing to pause")),
+            Verb::Pause if is_draining && !starts_again => return no("is draining: it stops anyway"),
+            Verb::Pause if control.paused().is_some() => "it is paused already".into(),
+            Verb::Pause => {
+                control.pause(why);
+                "it commits what it has read, then takes no more".into()
+            }
+            Verb::Resume if is_over => {
+                control.resume();
+                managed.next = Next::Start { planned: managed.planned.clone(), why };
+                "it starts".into()
+            }
+            Verb::Resume if control.resume() => "it goes on".into(),
+            Verb::Resume if is_draining && !starts_again => {
+                managed.next = Next::Start { planned: managed.planned.clone(), why };
+                "it starts again as soon as it is drained".into()
+            }
+            Verb::Resume => "it is not paused".into(),
+            Verb::Drain if is_over => {
+                if managed.thread.is_none() && managed.end.is_none() {
+                    managed.end = Some(JobEnd::Stopped);
+                    managed.job.progress.set_state(JobState::Stopped, why);
+                }
+                managed.next = Next::Stay;
+                "it does not run".into()
+            }
+            Verb::Drain => {
+                managed.next = Next::Stay;
+                control.drain(why);
+                "it commits what it has read, then stops".into()
+            }
+            Verb::Restart => {
+                control.resume();
+                managed.start_anew(managed.planned.clone(), why, now + DRAIN_WITHIN);
+                if is_over { "it starts".into() } else { "it commits what it has read, then starts anew".into() }
+            }
+            Verb::Cut if is_over || is_draining || control.paused().is_some() => {
+                return no(&format!("is {state}: it has no open window"));
+            }
+            Verb::Cut => {
+                control.cut();
+                "its open window ends now, if it has anything".into()
+            }
+        })
+    }
+
+    fn is_done(&self) -> bool {
+        if self.jobs.values().any(|m| m.thread.is_some()) {
+            return false;
+        }
+        if self.is_stopping() {
+            return true;
+        }
+        // What still waits here waits for something that has not finished and never will by itself.
+        self.jobs.values().all(|m| m.job.is_bounded() && matches!(m.next, Next::Stay))
+            && !self.jobs.iter().any(|(name, m)| m.is_waiting() && self.waits_for(name).is_none())
+    }
+
+    /// Says what failed.
+    fn result(&self) -> u8 {
+        let mut failed = Vec::new();
+        for (name, managed) in &self.jobs {
+            match &managed.end {
+                Some(JobEnd::Finished | JobEnd::Stopped) => continue,
+                Some(JobEnd::Failed(why)) => tracing::error!(job = name, why, "this job failed"),
+                None => tracing::error!(job = name, why = self.waits_for(name), "this job was not started"),
+            }
+            failed.push(name.as_str());
+        }
+        if failed.is_empty() {
+            return OK;
+        }
+        tracing::error!(jobs = failed.join(", "), "not everything was done");
+        FAILED
+    }
+}
+
+impl Managed {
+    /// It has not begun, and nobody stopped it.
+    fn is_waiting(&self) -> bool {
+        self.thread.is_none() && self.end.is_none() && matches!(self.next, Next::Stay)
+    }
+
+    /// Drains it by the deadline, if it runs, and notes that it starts with these parts.
+    fn start_anew(&mut self, planned: Arc<PlannedJob>, why: String, deadline: Duration) {
+        if self.thread.is_some() {
+            self.job.control.drain(why.as_str());
+            self.deadline = Some(deadline);
+        }
+        self.next = Next::Start { planned, why };
+    }
+}
