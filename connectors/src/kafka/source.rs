@@ -45,7 +45,7 @@ const LIST_WITHIN: Duration = Duration::from_secs(5);
 const CLUSTER_ID_WITHIN: Duration = Duration::from_secs(1);
 /// A client that has reached no broker for so long is made anew: one that saw its only broker missing from the metadata,
 /// as after a freeze, can forget it for good (librdkafka 2.12).
-const RENEW_AFTER: Duration = Duration::from_secs(30);
+const RENEW_AFTER: Duration = Duration::from_secs(15);
 /// How long leaving may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
