@@ -20,7 +20,8 @@ fn example(name: &str) -> Loaded {
 fn orders_loads_with_the_values_shown() {
     let loaded = example("orders.toml");
     assert_eq!(loaded.warnings, []);
-    let Config { daemon, jobs, storages: _ } = &loaded.config;
+    let Config { daemon, jobs, groups, storages: _ } = &loaded.config;
+    assert!(groups.is_empty());
     assert_eq!(*daemon, Daemon::default(), "the file shows the defaults");
     assert_eq!((daemon.memory, daemon.http.0.to_string()), (512 << 20, "127.0.0.1:9464".into()));
     let job = &jobs["orders"];

@@ -173,7 +173,10 @@ fn kafka() {
             "job.a.source.start: expected \"earliest\", \"latest\", \"committed\" or an RFC 3339 time",
         ),
         ("topics = [\"t\"], start = 2026-01-01T00:00:00", "found the time 2026-01-01T00:00:00; as a time"),
-        ("topics = [\"t\"], until = \"latest\"", "job.a.source.until: expected \"end\", found \"latest\""),
+        (
+            "topics = [\"t\"], until = \"latest\"",
+            "job.a.source.until: expected \"end\" or an RFC 3339 time such as \"2026-01-31T00:00:00Z\", found \"latest\"",
+        ),
         ("topics = [\"t\"], on_data_loss = \"skip\"", "expected one of \"fail\", \"continue\""),
         ("topics = [\"t\"], consumer_group = \"\"", "job.a.source.consumer_group: expected a value"),
         (

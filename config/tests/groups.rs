@@ -69,3 +69,16 @@ fn a_token_is_never_shown_and_never_short() {
     assert_eq!(loaded.warnings.len(), 1, "it stands in the file");
     says(&with("short"), "daemon.api_token: expected at least 16 characters");
 }
+
+#[test]
+fn a_job_may_end_at_a_time() {
+    let with = |until: &str| job("").replace("topics = [\"t\"]", &format!("topics = [\"t\"], until = {until}"));
+    for until in ["\"2026-01-31T00:00:00Z\"", "2026-01-31T00:00:00Z"] {
+        let config = load(&with(until)).expect("loads").config;
+        let tidemill_config::Source::Kafka(kafka) = &config.jobs["a"].source else { panic!("kafka") };
+        let Some(tidemill_config::Until::Time(time)) = kafka.until else { panic!("a time: {:?}", kafka.until) };
+        assert_eq!(time.timestamp(), 1_769_817_600);
+        assert!(serde_json::to_string(&config).expect("json").contains("\"until\":\"2026-01-31T00:00:00Z\""));
+    }
+    says(&with("\"2026-01-31\""), "it needs date, time and zone");
+}

@@ -137,7 +137,7 @@ impl<'s> Walk<'s> {
             Value::Integer(Some(integer)) if takes("integer") => (integer.to_string(), None),
             Value::Boolean(boolean) if takes("boolean") => (boolean.to_string(), None),
             // TOML has times of its own.
-            Value::Datetime(text) if form.name == "start" => (text.clone(), None),
+            Value::Datetime(text) if matches!(form.name, "start" | "until") => (text.clone(), None),
             _ => return self.wrong(path, node, form.expected),
         };
         if let Err(detail) = (form.check)(&text) {
