@@ -43,6 +43,9 @@ const ABSENT_FOR: Duration = Duration::from_secs(10);
 const LIST_WITHIN: Duration = Duration::from_secs(5);
 /// How long the cluster's id is waited for; it comes with the first metadata.
 const CLUSTER_ID_WITHIN: Duration = Duration::from_secs(1);
+/// A client that has reached no broker for so long is made anew: one that saw its only broker missing from the metadata,
+/// as after a freeze, can forget it for good (librdkafka 2.12).
+const RENEW_AFTER: Duration = Duration::from_secs(15);
 /// How long leaving may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -73,6 +76,8 @@ pub struct KafkaSource {
     /// This client has lost its membership at some time.
     was_lost: bool,
     revoked_at: Option<Duration>,
+    /// Since when no broker is connected.
+    down_since: Option<Duration>,
     warned: bool,
     /// When the source was made.
     made_at: Duration,
@@ -128,6 +133,7 @@ impl KafkaSource {
             lost: false,
             was_lost: false,
             revoked_at: None,
+            down_since: None,
             warned: false,
             made_at,
             looked_at: None,
@@ -180,7 +186,20 @@ impl KafkaSource {
             }
             consumer.context().take_events(&mut self.membership.pending);
         }
-        Ok(())
+        self.renew_if_forgotten(&consumer)
+    }
+
+    fn renew_if_forgotten(&mut self, consumer: &KafkaConsumer) -> Result<(), SourceError> {
+        if !consumer.context().is_down() {
+            self.down_since = None;
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let since = *self.down_since.get_or_insert(now);
+        if now.saturating_sub(since) < RENEW_AFTER {
+            return Ok(());
+        }
+        Err(SourceError::retry(format!("no broker could be reached for {RENEW_AFTER:?}: trying with a new client")))
     }
 
     fn client_error(&mut self, consumer: &KafkaConsumer, error: &KafkaError) -> Result<(), SourceError> {
@@ -308,9 +327,13 @@ impl KafkaSource {
         let fault = |e: KafkaError| SourceError::retry(format!("cannot assign partitions: {e}"));
         let list = offsets(starts.iter().map(|(p, at)| (p, *at)));
         let eager = Self::is_eager(&consumer);
-        if !eager && !self.membership.assigned().is_empty() {
-            let former = offsets(self.membership.assigned().iter().map(|p| (p, 0)));
-            consumer.incremental_unassign(&former).map_err(fault)?;
+        if !self.membership.assigned().is_empty() {
+            if eager {
+                consumer.assign(&TopicPartitionList::new()).map_err(fault)?;
+            } else {
+                let former = offsets(self.membership.assigned().iter().map(|p| (p, 0)));
+                consumer.incremental_unassign(&former).map_err(fault)?;
+            }
         }
         // Before: so that no record goes to the client's own queue. After: stopping a partition cuts its forwarding,
         // and only when the second call is back has the stop of the first been done. What came between is moved over.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tidemill_integration_tests::job::Job;
 use tidemill_integration_tests::producer::{Plan, Producer};
-use tidemill_integration_tests::records::Mix;
 use tidemill_test_servers::kafka::Kafka;
 use tokio::runtime::Runtime;
 
@@ -82,7 +81,7 @@ impl World {
             members.push(member);
         }
         let plan = Plan {
-            mix: Mix::POISON,
+            mix: sink.mix(),
             seed: options.seed,
             ..Plan::endless(&topic, i32::try_from(PARTITIONS)?, options.rate)
         };

@@ -11,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use crate::jars;
@@ -185,8 +186,18 @@ impl Kafka {
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
-        let made = self.admin(async |admin, options| admin.create_topics([&topic], options).await)?;
-        one_result(made).with_context(|| format!("cannot create topic {name}"))?;
+        let begun = Instant::now();
+        loop {
+            let made = self.admin(async |admin, options| admin.create_topics([&topic], options).await)?;
+            match made.into_iter().find_map(Result::err) {
+                None => break,
+                // A broker that has just started does not count itself yet.
+                Some((_, RDKafkaErrorCode::InvalidReplicationFactor)) if begun.elapsed() < START_LIMIT => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Some((name, code)) => bail!("cannot create topic {name}: {code}"),
+            }
+        }
         self.wait_partitions(name, usize::try_from(partitions)?)
     }
 

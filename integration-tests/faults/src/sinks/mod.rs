@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use tidemill_integration_tests::checker::Report;
 use tidemill_integration_tests::ledger::Ledger;
+use tidemill_integration_tests::records::Mix;
 use tidemill_test_servers::iceberg_rest::IcebergRest;
 use tidemill_test_servers::kafka::Kafka;
 use tidemill_test_servers::postgres::Postgres;
@@ -121,6 +122,11 @@ pub trait UnderTest {
     /// `max_age` of the windows: as short as the sink likes.
     fn max_age(&self) -> &'static str {
         "300ms"
+    }
+
+    /// What is mixed into the records: nothing that the sink itself refuses.
+    fn mix(&self) -> Mix {
+        Mix::POISON
     }
 
     /// The steps of its commit at which a debug build can die.
