@@ -14,6 +14,7 @@ use tidemill_engine::partition::OffsetRanges;
 /// Timestamps of records in ms since the epoch, by partition and offset.
 pub type Stamps = Vec<Vec<i64>>;
 
+#[allow(clippy::disallowed_methods)] // the producer's clock, which is not the daemon's
 fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -103,7 +103,7 @@ pub fn job(
         sink: gated(
             make(&settings.sink, sink::Role::Main, planned.schema.clone(), budget.encode_bytes),
             group,
-            progress,
+            &running.progress,
         ),
         dead_letter: settings
             .dead_letter
