@@ -211,6 +211,8 @@ fn policy(name: &str, target: f64, caps: Caps, kept: Option<&Kept>) -> anyhow::R
 fn row(name: &str, outcomes: &[Outcome], edge: Option<f64>) -> [String; 5] {
     #[allow(clippy::cast_precision_loss)] // few
     let mean = |value: &dyn Fn(&Outcome) -> f64| outcomes.iter().map(value).sum::<f64>() / outcomes.len() as f64;
+    #[allow(clippy::cast_precision_loss)] // commits
+    let commits = mean(&|o| o.windows.len() as f64);
     let mut settled: Vec<Option<usize>> =
         edge.map(|edge| outcomes.iter().map(|o| o.settled_after(edge)).collect()).unwrap_or_default();
     settled.sort_by_key(|windows| windows.unwrap_or(usize::MAX));
@@ -218,8 +220,7 @@ fn row(name: &str, outcomes: &[Outcome], edge: Option<f64>) -> [String; 5] {
         name.to_owned(),
         format!("{:.2} %", 100.0 * mean(&Outcome::in_target)),
         format!("{:.1} s", mean(&Outcome::p99)),
-        #[allow(clippy::cast_precision_loss)] // commits
-        format!("{:.0}", mean(&|o| o.windows.len() as f64)),
+        format!("{commits:.0}"),
         match settled.get(settled.len() / 2) {
             None => "-".to_owned(),
             Some(None) => "never".to_owned(),

@@ -25,15 +25,13 @@ struct Slow {
     told: String,
 }
 
-impl Slow {
-    async fn wait(&self) {
-        let text = match self.told.strip_prefix('@') {
-            Some(file) => std::fs::read_to_string(file).unwrap_or_default(),
-            None => self.told.clone(),
-        };
-        let seconds = text.trim().parse().unwrap_or(0.0);
-        tokio::time::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default()).await;
-    }
+async fn wait(told: &str) {
+    let text = match told.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file).unwrap_or_default(),
+        None => told.to_owned(),
+    };
+    let seconds = text.trim().parse().unwrap_or(0.0);
+    tokio::time::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default()).await;
 }
 
 #[async_trait]
@@ -48,7 +46,7 @@ impl Sink for Slow {
 
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
         if staged.is_some() {
-            self.wait().await;
+            wait(&self.told).await;
         }
         self.sink.commit(staged, ranges).await
     }
