@@ -57,7 +57,7 @@ fn unknown_keys() {
     );
     one(
         &job("[job.a.window]\n\"a.b\" = 1"),
-        "a.toml:6:1: job.a.window.\"a.b\": unknown key; known here: idle, max_age, max_bytes, max_rows",
+        "a.toml:6:1: job.a.window.\"a.b\": unknown key; known here: freshness, idle, max_age, max_bytes, max_rows, tuning",
     );
     says(&format!("{}\n[deamon]\n", job("")), "did you mean \"daemon\"");
     says(

@@ -301,10 +301,8 @@ fn solve_positive(normal: &[[f64; 3]; 3], right: &[f64; 3], with_bytes: bool) ->
         let mut b = *right;
         for i in 0..3 {
             if !free[i] {
-                for j in 0..3 {
-                    a[i][j] = 0.0;
-                    a[j][i] = 0.0;
-                }
+                a[i] = [0.0; 3];
+                a.iter_mut().for_each(|row| row[i] = 0.0);
                 a[i][i] = 1.0;
                 b[i] = 0.0;
             }

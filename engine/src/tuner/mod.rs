@@ -17,6 +17,7 @@ pub mod decide;
 pub mod explain;
 pub mod freshness;
 pub mod history;
+mod learner;
 pub mod loads;
 pub mod outlook;
 pub mod pi;
@@ -24,10 +25,9 @@ pub mod plot;
 pub mod policy;
 pub mod ratios;
 pub mod simulator;
-mod tuner;
 
 pub use cost::Cost;
-pub use tuner::{Caps, Choice, Kept, Landed, Limit, Mode, State, Tuner};
+pub use learner::{Caps, Choice, Kept, Landed, Limit, Mode, State, Tuner};
 
 use serde::{Deserialize, Serialize};
 
