@@ -184,7 +184,7 @@ fn as_json(role: &str, verdict: &Verdict) -> Value {
         let p: &tidemill_engine::partition::Partition = p;
         let reset = |r: &history::Reset| json!({ "commit": r.commit, "from": r.from, "to": r.to, "at_ms": r.at_ms });
         json!({
-            "topic": p.topic, "partition": p.index, "from": r.from, "position": r.position, "anchor": r.anchor,
+            "topic": &*p.topic, "partition": p.index, "from": r.from, "position": r.position, "anchor": r.anchor,
             "commits": r.commits, "resets": r.resets.iter().map(reset).collect::<Vec<_>>(),
             "newest_commit": r.newest, "newest_at_ms": r.newest_ms,
         })
@@ -218,7 +218,7 @@ fn flaw_json(flaw: &Flaw) -> Value {
         }
     };
     json!({
-        "kind": kind, "topic": p.topic, "partition": p.index, "commits": commits, "from": from, "to": to,
+        "kind": kind, "topic": &*p.topic, "partition": p.index, "commits": commits, "from": from, "to": to,
         "message": message,
     })
 }
