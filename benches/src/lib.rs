@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod clicks;
+pub mod evaluate;
 pub mod measure;
 pub mod parts;
 pub mod report;

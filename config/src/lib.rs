@@ -33,6 +33,14 @@ pub use schema::schema;
 pub use text::{Properties, Text};
 pub use types::*;
 
+/// Reads a duration as the configuration writes it: `"500ms"`, `"5s"`, `"1h30m"`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    forms::duration::parse(text)
+}
+
 /// A configuration, with the places of its keys.
 pub struct Loaded {
     /// The settings, defaults filled in. Shows no secret, neither by `Debug` nor serialized.

@@ -10,7 +10,7 @@ use tidemill_config::Fault;
 
 use crate::client::{self, Daemon, Request};
 use crate::supervisor::Origin;
-use crate::{demo, logs, plan, positions, service, verify};
+use crate::{demo, logs, plan, positions, service, simulate, verify};
 
 /// Everything went well: bounded jobs are done, or the daemon was told to stop and committed what it had.
 pub const OK: u8 = 0;
@@ -140,6 +140,15 @@ enum Command {
         #[command(flatten)]
         daemon: Daemon,
     },
+    /// Say in words how a job of a running daemon chooses its windows, what that leads to, and what would change it.
+    Explain {
+        /// Name of the job.
+        job: String,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Replay arrivals against policies for the window: what would be in target, and at how many commits.
+    Simulate(Box<simulate::Arguments>),
     /// Make a running daemon take over its changed configuration, by the smallest change, or not at all.
     Reload {
         /// Only say what would change, or what is wrong.
@@ -259,6 +268,8 @@ pub fn main() -> ExitCode {
         Command::Window { job, max_age, max_rows, max_bytes, idle, daemon } => {
             client::run(&daemon, &Request::Window { job, bounds: window(max_age, max_rows, max_bytes, idle) })
         }
+        Command::Explain { job, daemon } => client::run(&daemon, &Request::Explain(job)),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Reload { check, daemon } => client::run(&daemon, &Request::Reload { check }),
     };
     ExitCode::from(result.unwrap_or_else(|error| {

@@ -58,6 +58,8 @@ pub enum Request {
         /// New bounds, as the API takes them.
         bounds: serde_json::Map<String, Value>,
     },
+    /// What its tuner does, and why.
+    Explain(String),
     /// Reload, or only the check of it.
     Reload {
         /// Change nothing.
@@ -93,6 +95,11 @@ pub fn run(daemon: &Daemon, request: &Request) -> anyhow::Result<u8> {
             };
             let answer = answer.good()?;
             show(daemon, &answer, || window(&answer["window"]))
+        }
+        Request::Explain(job) => {
+            let answer = target.ask("GET", &format!("/api/jobs/{}/tuning", encoded(job)), None)?.good()?;
+            let lines = answer["explanation"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            show(daemon, &answer, || lines.map(|line| format!("{line}\n")).collect())
         }
         Request::Reload { check } => {
             let path = if *check { "/api/reload?check=true" } else { "/api/reload" };

@@ -160,7 +160,7 @@ fn draw(shared: &Shared, begun: Instant) {
     let jobs = shared.jobs();
     let Some(job) = jobs.first() else { return };
     let start = tidemill_engine::progress::Progress::new("", shared.clock.clone()).snapshot();
-    live::show(&live::describe(&job.name, &start, &job.progress.snapshot(), begun.elapsed()));
+    live::show(&live::describe(&job.name, &start, &job.progress.snapshot(), begun.elapsed(), None));
 }
 
 /// Waits until the sink's positions are the ends of what was produced.

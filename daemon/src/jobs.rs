@@ -9,6 +9,7 @@ use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::control::Control;
 use tidemill_engine::progress::Progress;
+use tidemill_engine::tuning::Tuning;
 
 use crate::supervisor::Asking;
 use crate::wire;
@@ -21,6 +22,8 @@ pub struct RunningJob {
     pub progress: Arc<Progress>,
     /// Its window bounds, which may be changed.
     pub bounds: BoundsHandle,
+    /// Tunes its windows, where it has a freshness to keep.
+    pub tuning: Option<Arc<Tuning>>,
     /// Tells it what to do.
     pub control: Control,
     /// Its settings.

@@ -20,6 +20,7 @@ pub mod positions;
 pub mod process;
 pub mod ready;
 pub mod service;
+pub mod simulate;
 pub mod state;
 pub mod supervisor;
 pub mod verify;

@@ -53,7 +53,13 @@ pub fn show(line: &str) {
 
 /// A job's numbers on the line: rows, rate over `elapsed` since `before`, lag, freshness, files.
 #[must_use]
-pub fn describe(name: &str, before: &Snapshot, now: &Snapshot, elapsed: Duration) -> String {
+pub fn describe(
+    name: &str,
+    before: &Snapshot,
+    now: &Snapshot,
+    elapsed: Duration,
+    forecast: Option<(f64, Option<Duration>)>,
+) -> String {
     let lag: i64 = now.passed.iter().filter_map(|(p, at)| now.ends.get(p).map(|end| (end - at.offset).max(0))).sum();
     #[allow(clippy::cast_precision_loss)] // for people
     let rate = now.records.saturating_sub(before.records) as f64 / elapsed.as_secs_f64().max(0.001);
@@ -70,10 +76,25 @@ pub fn describe(name: &str, before: &Snapshot, now: &Snapshot, elapsed: Duration
     if now.rejects > 0 {
         line.push_str(&format!("  {} refused", short(now.rejects)));
     }
+    if let Some((done, left)) = forecast {
+        line.push_str(&format!("  {:.0} %", 100.0 * done));
+        if let Some(left) = left {
+            line.push_str(&format!(", {} left", long(left)));
+        }
+    }
     if let Some(seconds) = fresh {
         line.push_str(&format!("  fresh {seconds:.1} s"));
     }
     line
+}
+
+/// A time as people say it.
+fn long(time: Duration) -> String {
+    match time.as_secs() {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", (s + 30) / 60),
+        s => format!("{:.1} h", Duration::from_secs(s).as_secs_f64() / 3600.0),
+    }
 }
 
 /// A number in four or five characters.
@@ -92,6 +113,12 @@ pub fn short(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_said_in_their_unit() {
+        let said = [5, 119, 150, 7_200, 90_000].map(|s| long(Duration::from_secs(s)));
+        assert_eq!(said, ["5 s", "119 s", "3 min", "2.0 h", "25.0 h"]);
+    }
 
     #[test]
     fn numbers_stay_short() {

@@ -210,9 +210,13 @@ impl Line {
 
     fn draw(&mut self, shared: &Shared) {
         let now = snapshots(shared);
+        let forecast = |name: &str| {
+            let job = shared.job(name).filter(|job| job.is_bounded() && !job.progress.state().is_over())?;
+            Some(job.progress.forecast())
+        };
         let elapsed = shared.clock.now().saturating_sub(self.at);
         let line = |(name, now): (&String, &Snapshot)| {
-            live::describe(name, self.before.get(name).unwrap_or(now), now, elapsed)
+            live::describe(name, self.before.get(name).unwrap_or(now), now, elapsed, forecast(name))
         };
         live::show(&now.iter().take(3).map(line).collect::<Vec<_>>().join("  |  "));
         if elapsed >= Duration::from_secs(2) {

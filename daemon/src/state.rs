@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tidemill_engine::mark::{Mark, MarkStore};
+use tidemill_engine::tuning::{SAVED_VERSION, Saved};
 use uuid::Uuid;
 
 /// The newest form of a mark that this binary reads.
@@ -66,11 +67,68 @@ impl State {
         self.dir.join("spill")
     }
 
+    /// What `job`'s tuner knew when it was last saved. A file that cannot be read is only lost knowledge: it is learned
+    /// again.
+    #[must_use]
+    pub fn load_tuning(&self, job: &str) -> Option<Saved> {
+        let path = self.tuning_file(job);
+        read_tuning(&path).unwrap_or_else(|why| {
+            tracing::warn!(job, why = %format_args!("{why:#}"), "what the tuner had learned is lost, it learns again");
+            None
+        })
+    }
+
+    /// Saves what `job`'s tuner knows.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_tuning(&self, job: &str, saved: &Saved) -> anyhow::Result<()> {
+        let path = self.tuning_file(job);
+        let text = serde_json::to_vec(saved)?;
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        write_durably(&path, &text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn tuning_file(&self, job: &str) -> PathBuf {
+        tuning_file(&self.dir, job)
+    }
+
     /// Where sinks without a place of their own keep `job`'s positions.
     #[must_use]
     pub fn positions_file(&self, job: &str, role: &str) -> PathBuf {
         self.dir.join("jobs").join(job).join(format!("{role}-positions.json"))
     }
+}
+
+/// Where the knowledge of `job`'s tuner is kept in the state folder `dir`.
+#[must_use]
+pub fn tuning_file(dir: &Path, job: &str) -> PathBuf {
+    dir.join("jobs").join(job).join("tuning.json")
+}
+
+/// Reads what a tuner knew; `None`: there is no such file.
+///
+/// # Errors
+/// When the file is damaged or of a newer version.
+pub fn read_tuning(path: &Path) -> anyhow::Result<Option<Saved>> {
+    let shown = path.display();
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {shown}")),
+    };
+    let version: Version = serde_json::from_slice(&text).with_context(|| format!("{shown} is damaged"))?;
+    if version.v > SAVED_VERSION {
+        bail!("{shown} has version {}, this binary reads up to {SAVED_VERSION}: run a newer one", version.v);
+    }
+    Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{shown} is damaged"))?))
+}
+
+#[derive(serde::Deserialize)]
+struct Version {
+    v: u32,
 }
 
 fn kept_instance(path: &Path) -> anyhow::Result<String> {

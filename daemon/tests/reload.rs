@@ -1,5 +1,7 @@
 //! Reload: the smallest change, or none; by signal, by the command line, by a file that was written.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use serde_json::{Value, json};

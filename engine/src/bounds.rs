@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::window::WindowBounds;
+use std::time::Duration;
+
+use crate::tuner::Line;
+use crate::window::{Facts, WindowBounds};
 
 /// The bounds of one job's windows, shared by whoever sets them and the cutter. Clones are the same bounds.
 ///
@@ -16,27 +19,40 @@ pub struct BoundsHandle(Arc<Mutex<Inner>>);
 struct Inner {
     caps: WindowBounds,
     chosen: Option<WindowBounds>,
+    line: Option<Line>,
 }
 
 impl BoundsHandle {
     /// A handle with these caps and nothing chosen.
     #[must_use]
     pub fn new(caps: WindowBounds) -> Self {
-        Self(Arc::new(Mutex::new(Inner { caps, chosen: None })))
+        Self(Arc::new(Mutex::new(Inner { caps, chosen: None, line: None })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What holds now.
+    /// What holds now, for an empty window.
     #[must_use]
     pub fn get(&self) -> WindowBounds {
+        self.at(&Facts::default())
+    }
+
+    /// What holds now for the open window. Where a tuner follows a line, `max_age` depends on what is in the window.
+    #[must_use]
+    pub fn at(&self, facts: &Facts) -> WindowBounds {
         let inner = self.inner();
-        match &inner.chosen {
+        let mut bounds = match &inner.chosen {
             Some(chosen) => chosen.within(&inner.caps),
             None => inner.caps.clone(),
+        };
+        if let Some(line) = &inner.line {
+            #[allow(clippy::cast_precision_loss)] // far below 2^52
+            let age = line.age(facts.rows as f64, facts.bytes as f64);
+            bounds.max_age = Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX).min(bounds.max_age);
         }
+        bounds
     }
 
     /// What a person allows at most.
@@ -48,6 +64,11 @@ impl BoundsHandle {
     /// Sets what a person allows at most. What was chosen stays chosen, within the new caps. Answers the former caps.
     pub fn set(&self, caps: WindowBounds) -> WindowBounds {
         std::mem::replace(&mut self.inner().caps, caps)
+    }
+
+    /// Sets the line that a tuner cuts along, within caps and choice; `None`: none.
+    pub fn follow(&self, line: Option<Line>) {
+        self.inner().line = line;
     }
 
     /// Sets what a tuner chooses; `None`: the caps hold.
@@ -77,6 +98,16 @@ mod tests {
         assert_eq!(handle.caps(), bounds(8, 5));
         handle.choose(None);
         assert_eq!(other.get(), bounds(8, 5));
+    }
+
+    #[test]
+    fn along_a_line_more_rows_mean_an_earlier_cut_within_the_caps() {
+        let handle = BoundsHandle::new(bounds(5, 1_000_000));
+        handle.follow(Some(Line { budget: 6.0, per_row: 1e-5, per_byte: 0.0, shortest: 0.5 }));
+        let at = |rows| handle.at(&Facts { rows, ..Facts::default() }).max_age.as_secs_f64();
+        assert_eq!([at(0), at(200_000), at(550_000), at(900_000)], [5.0, 4.0, 0.5, 0.5]);
+        handle.follow(None);
+        assert_eq!(at(900_000), 5.0);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::rate::RateLimit;
 use crate::run::{self, RunEnd, RunError};
 use crate::sink::{Sink, SinkError};
 use crate::source::{Source, SourceError};
+use crate::tuning::Tuning;
 
 /// What becomes of a refused record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub struct JobSpec {
     pub max_errors_per_minute: Option<u64>,
     /// Window bounds; may change while the job runs.
     pub bounds: BoundsHandle,
+    /// What tunes the window, for a job that has a freshness to keep.
+    pub tuning: Option<Arc<Tuning>>,
     /// Which parts of a record the job uses.
     pub keep: Keep,
     /// Memory limits.

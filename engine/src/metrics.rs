@@ -68,6 +68,15 @@ table! {
     RUNS = "tidemill_runs_total", Counter, Count, ["job"], "Runs begun: one at start, one after each rebalance, error or lost race.";
     RUN_ERRORS = "tidemill_run_errors_total", Counter, Count, ["job"], "Runs ended by an error.";
     JOB_STATE = "tidemill_job_state", Gauge, Count, ["job", "state"], "1 for the state the job is in (waiting, starting, running, paused, draining, backing_off, failed, finished, stopped), else 0.";
+    FRESHNESS_P99_SECONDS = "tidemill_freshness_p99_seconds", Gauge, Seconds, ["job"], "Age (visible time less broker timestamp) that 99 of 100 records stayed below over the last five minutes; records that were there before the run began are left out. Jobs with a freshness only.";
+    BACKLOG_RECORDS = "tidemill_backlog_records", Gauge, Count, ["job"], "Records of the last window that were there before the run began. Jobs with a freshness only.";
+    TUNING_WINDOW_SECONDS = "tidemill_tuning_window_seconds", Gauge, Seconds, ["job"], "Window that the tuner chose, at the rate expected.";
+    TUNING_COST_SECONDS = "tidemill_tuning_cost_seconds", Gauge, Seconds, ["job"], "Time the last window took from its cut (or the commit before it) to being visible.";
+    TUNING_COST_PREDICTED_SECONDS = "tidemill_tuning_cost_predicted_seconds", Gauge, Seconds, ["job"], "What the cost model said for that window.";
+    TUNING_P99_PREDICTED_SECONDS = "tidemill_tuning_p99_predicted_seconds", Gauge, Seconds, ["job"], "Age that 99 of 100 records are predicted to stay below.";
+    TUNING_STATE = "tidemill_tuning_state", Gauge, Count, ["job", "state"], "1 for the state the tuner is in (warming, tracking, saturated, frozen), else 0.";
+    TUNING_LIMIT = "tidemill_tuning_limit", Gauge, Count, ["job", "limit"], "1 for what keeps the window from being longer (freshness, commit, slew, max_age, max_rows, max_bytes, backlog), else 0.";
+    TUNING_INFEASIBLE = "tidemill_tuning_infeasible", Gauge, Count, ["job"], "1 while no window keeps the freshness asked for, else 0.";
 }
 
 /// Registers help and unit of every metric with the installed recorder.

@@ -29,6 +29,7 @@ use crate::protocol::{self, Answer, Target};
 use crate::rate::RateLimit;
 use crate::run::RunError;
 use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staged, Staging};
+use crate::tuning::{Spent, Stamps, Tuning, Visible};
 use crate::window::Cause;
 use crate::window_error;
 
@@ -67,6 +68,7 @@ pub(crate) struct PipelineParts {
     /// Chunks that may be decoded ahead of the writer.
     pub depth: usize,
     pub progress: Arc<Progress>,
+    pub tuning: Option<Arc<Tuning>>,
     /// Windows of this run that landed.
     pub done: Arc<AtomicU64>,
     pub clock: Clock,
@@ -80,10 +82,12 @@ struct Done {
     dead: Option<HeldSink>,
     cut: Cut,
     receipt: Receipt,
+    spent: Spent,
+    stamps: Stamps,
 }
 
 enum Pending {
-    Decoding(JoinHandle<DecodedChunk>),
+    Decoding(JoinHandle<(DecodedChunk, Duration)>),
     Cut(Cut),
 }
 
@@ -103,6 +107,12 @@ pub(crate) struct Pipeline {
     held_back: Option<HeldBack>,
     /// Where the open window begins, by slot.
     window_from: Vec<i64>,
+    /// What the open window took so far, and a sample of its records' timestamps.
+    spent: Spent,
+    stamps: Stamps,
+    /// When the last commit landed, and when the window before was cut.
+    landed_at: Duration,
+    cut_at: Option<Duration>,
 }
 
 pub(crate) struct PipelineShared {
@@ -113,6 +123,7 @@ pub(crate) struct PipelineShared {
     pub(crate) rejects_per_minute: Arc<Mutex<RateLimit>>,
     pub(crate) former: Arc<Mutex<Vec<Chunk>>>,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) tuning: Option<Arc<Tuning>>,
     pub(crate) done: Arc<AtomicU64>,
     pub(crate) clock: Clock,
 }
@@ -133,6 +144,10 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
         windows: None,
         committing: None,
         held_back: None,
+        spent: Spent::default(),
+        stamps: Stamps::default(),
+        landed_at: Duration::ZERO,
+        cut_at: None,
         parts: PipelineShared {
             partitions: parts.partitions,
             stage: parts.stage,
@@ -141,6 +156,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             rejects_per_minute: parts.rejects_per_minute,
             former: parts.former,
             progress: parts.progress,
+            tuning: parts.tuning,
             done: parts.done,
             clock: parts.clock,
         },
@@ -155,8 +171,12 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             item = queue.recv(), if open && ahead.len() < depth => match item {
                 Some(Item::Chunk(chunk)) => {
                     chunk_memory += chunk.memory();
-                    let stage = pipeline.parts.stage.clone();
-                    ahead.push_back(Pending::Decoding(tokio::task::spawn_blocking(move || stage.work(chunk))));
+                    let (stage, clock) = (pipeline.parts.stage.clone(), pipeline.parts.clock.clone());
+                    ahead.push_back(Pending::Decoding(tokio::task::spawn_blocking(move || {
+                        let begun = clock.now();
+                        let decoded = stage.work(chunk);
+                        (decoded, clock.now().saturating_sub(begun))
+                    })));
                 }
                 Some(Item::Cut(cut)) => ahead.push_back(Pending::Cut(cut)),
                 None => open = false,
@@ -164,7 +184,8 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             done = landed(&mut pipeline.committing) => pipeline.settle(done)?,
             () = due(left) => pipeline.release()?,
             next = ready(&mut ahead) => match next? {
-                Ready::Rows(decoded) => {
+                Ready::Rows(decoded, took) => {
+                    pipeline.spent.decode += took;
                     chunk_memory -= decoded.chunk.memory();
                     if careful {
                         held.push(decoded);
@@ -197,16 +218,16 @@ async fn due(left: Option<Duration>) {
 }
 
 enum Ready {
-    Rows(DecodedChunk),
+    Rows(DecodedChunk, Duration),
     Cut(Cut),
 }
 
 /// Waits for the front of the queue; for ever when it is empty.
 async fn ready(ahead: &mut VecDeque<Pending>) -> Result<Ready, RunError> {
     if let Some(Pending::Decoding(handle)) = ahead.front_mut() {
-        let decoded = handle.await.map_err(|e| RunError::bug(format!("a decode worker panicked: {e}")))?;
+        let (decoded, took) = handle.await.map_err(|e| RunError::bug(format!("a decode worker panicked: {e}")))?;
         ahead.pop_front();
-        return Ok(Ready::Rows(decoded));
+        return Ok(Ready::Rows(decoded, took));
     }
     match ahead.pop_front() {
         Some(Pending::Cut(cut)) => Ok(Ready::Cut(cut)),
@@ -239,6 +260,9 @@ impl Pipeline {
         let metrics = &self.parts.progress.metrics;
         metrics.decoded_rows.increment(decoded.decoded_rows as u64);
         metrics.tombstones.increment(decoded.tombstones_skipped);
+        if self.parts.tuning.is_some() {
+            self.stamps.sample(&decoded.chunk);
+        }
         if !decoded.rejects.is_empty() {
             self.reject(std::mem::take(&mut decoded.rejects)).await?;
         }
@@ -251,7 +275,9 @@ impl Pipeline {
             return self.write(rows).await;
         }
         let windows = self.windows.get_or_insert_with(|| self.parts.windows.iter().map(|op| op.open()).collect());
+        let begun = self.parts.clock.now();
         let pushed = windows[0].push(rows).await;
+        self.spent.operators += self.parts.clock.now().saturating_sub(begun);
         pushed.map_err(|e| self.refused_rows(e))
     }
 
@@ -272,7 +298,9 @@ impl Pipeline {
         self.rows += rows.num_rows() as u64;
         #[allow(clippy::cast_precision_loss)] // a gauge is a float
         self.parts.progress.metrics.row_memory.set(rows.get_array_memory_size() as f64);
+        let begun = self.parts.clock.now();
         staging.write(rows).await?;
+        self.spent.write += self.parts.clock.now().saturating_sub(begun);
         failpoint!("run.after_write");
         Ok(())
     }
@@ -347,7 +375,10 @@ impl Pipeline {
 
     /// Ends the open window: its last rows are written, and its commit begins once the one before has landed.
     async fn cut(&mut self, cut: Cut) -> Result<(), RunError> {
+        let (begun, written) = (self.parts.clock.now(), self.spent.write);
         let finished = self.finish_windows().await;
+        let took = self.parts.clock.now().saturating_sub(begun);
+        self.spent.operators += took.saturating_sub(self.spent.write - written);
         let ends = Some(cut.window.ends.as_slice());
         finished.map_err(|e| window_error::within(e, &self.parts.partitions, &self.window_from, ends))?;
         self.window_from.clone_from(&cut.window.ends);
@@ -380,9 +411,13 @@ impl Pipeline {
         cut: Cut,
     ) {
         let partitions = self.parts.partitions.clone();
-        let progress = self.parts.progress.clone();
+        let (progress, clock) = (self.parts.progress.clone(), self.parts.clock.clone());
+        let (mut spent, stamps) = (std::mem::take(&mut self.spent), std::mem::take(&mut self.stamps));
         self.committing = Some(tokio::spawn(async move {
-            commit(sink, staging, dead, dead_staging, dead_rows, partitions, cut, progress).await
+            let begun = clock.now();
+            let done = commit(sink, staging, dead, dead_staging, dead_rows, partitions, cut, progress).await?;
+            spent.commit = clock.now().saturating_sub(begun);
+            Ok(Done { spent, stamps, ..done })
         }));
     }
 
@@ -400,6 +435,7 @@ impl Pipeline {
         self.parts.progress.window_held_back(passed, span, &newest);
         joined.published();
         self.held_back = Some(joined);
+        (self.spent, self.stamps) = (Spent::default(), Stamps::default());
         self.parts.done.fetch_add(1, Ordering::Release);
         Ok(None)
     }
@@ -449,6 +485,19 @@ impl Pipeline {
     fn settle(&mut self, done: Result<Done, RunError>) -> Result<(), RunError> {
         let done = done?;
         self.publish(&done.cut, &done.receipt, &done.sink.held);
+        let now = self.parts.clock.now();
+        // A commit that only moves positions says nothing about windows.
+        if let Some(tuning) = self.parts.tuning.as_ref().filter(|_| done.receipt.rows > 0) {
+            tuning.landed(&Visible {
+                facts: &done.cut.window.facts,
+                cut_at: done.cut.at,
+                cut_before: self.cut_at,
+                begun_at: done.cut.at.max(self.landed_at),
+                spent: &done.spent,
+                stamps: &done.stamps,
+            });
+        }
+        (self.landed_at, self.cut_at) = (now, Some(done.cut.at));
         // A window that was held back has been counted.
         self.parts.done.fetch_add(u64::from(!done.cut.counted), Ordering::Release);
         self.sinks = Some((done.sink, done.dead));
@@ -507,7 +556,7 @@ async fn commit(
     let ends = &cut.window.ends;
     let dead_part = (dead_staging, dead_rows);
     let receipt = land(&mut sink, staging, dead.as_mut(), dead_part, &partitions, ends, &progress).await?;
-    Ok(Done { sink, dead, cut, receipt })
+    Ok(Done { sink, dead, cut, receipt, spent: Spent::default(), stamps: Stamps::default() })
 }
 
 /// Commits a window to both sinks, in the protocol's order.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::forecast::Forecast;
 use crate::metrics::JobMetrics;
 use crate::partition::{Partition, Positions};
 use crate::sink::Receipt;
@@ -143,6 +144,8 @@ pub struct Progress {
     clock: Clock,
     pub(crate) metrics: JobMetrics,
     inner: Mutex<Snapshot>,
+    /// Positions that the job began at in this process, and the forecast made from there.
+    forecast: Mutex<(BTreeMap<Partition, i64>, Forecast)>,
     newest_ms: Mutex<BTreeMap<Partition, i64>>,
 }
 
@@ -191,7 +194,13 @@ impl Progress {
             landed_at: now,
             pending_since: None,
         };
-        Self { metrics: JobMetrics::new(job), clock, inner: Mutex::new(snapshot), newest_ms: Mutex::default() }
+        Self {
+            metrics: JobMetrics::new(job),
+            clock,
+            inner: Mutex::new(snapshot),
+            forecast: Mutex::default(),
+            newest_ms: Mutex::default(),
+        }
     }
 
     fn update<R>(&self, f: impl FnOnce(&mut Snapshot) -> R) -> R {
@@ -260,6 +269,30 @@ impl Progress {
         });
     }
 
+    /// How far a bounded job is: the share of its work that is done, and the time it will still take (`None`: too early
+    /// to tell). Work is what lay before it when it began in this process.
+    #[must_use]
+    pub fn forecast(&self) -> (f64, Option<Duration>) {
+        let kept = self.forecast.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.1.share(), kept.1.left(self.clock.now()))
+    }
+
+    /// A commit landed, or ends became known: both move the forecast.
+    fn foresee(&self) {
+        let (positions, ends) = self.update(|s| (s.passed.clone(), s.ends.clone()));
+        let mut kept = self.forecast.lock().unwrap_or_else(PoisonError::into_inner);
+        let (begun, forecast) = &mut *kept;
+        let (mut done, mut left) = (0, 0);
+        for (partition, at) in positions.iter() {
+            let from = *begun.entry(partition.clone()).or_insert(at.offset);
+            done += u64::try_from(at.offset - from).unwrap_or(0);
+            left += ends.get(partition).map_or(0, |end| u64::try_from(end - at.offset).unwrap_or(0));
+        }
+        if !ends.is_empty() {
+            forecast.observe(self.clock.now(), done, done + left);
+        }
+    }
+
     pub(crate) fn took(&self, records: u64, bytes: u64) {
         self.metrics.records.increment(records);
         self.metrics.record_bytes.increment(bytes);
@@ -290,6 +323,7 @@ impl Progress {
                 self.metrics.partition(partition, position.offset, lag, seconds);
             }
         });
+        self.foresee();
     }
 
     /// A window without rows waits for the next commit: there is nothing to make visible, and nothing pending.
@@ -344,5 +378,6 @@ impl Progress {
                 freshness_seconds: window.span_ms.map(|(oldest, _)| age(wall, oldest)),
             });
         });
+        self.foresee();
     }
 }

@@ -119,6 +119,9 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
         }
     };
     let Some(begun) = start(context, source, assigned)? else { return Ok(RunEnd::Again) };
+    if let Some(tuning) = &context.spec.tuning {
+        tuning.run_begins();
+    }
     progress.run_begins(begun.sink.as_ref().map(|s| s.held.clone()).unwrap_or_default());
     let why = match begun.from.len() {
         0 => "no partition is assigned here, standing by".to_owned(),
@@ -282,6 +285,7 @@ impl<'a> Reading<'a> {
                     former: context.former.clone(),
                     depth: spec.limits.decode_ahead.max(1),
                     progress: context.progress.clone(),
+                    tuning: spec.tuning.clone(),
                     done: done.clone(),
                     clock: spec.clock.clone(),
                     careful: careful > 0,
@@ -313,14 +317,8 @@ impl<'a> Reading<'a> {
             if !idle && self.pipeline.is_finished() {
                 return Err(self.why_pipeline_ended());
             }
-            let mut bounds = self.context.spec.bounds.get();
-            if self.careful > 0 {
-                // A window is a chunk: what the sink refuses is looked for in memory.
-                let chunk = self.context.spec.limits.chunk;
-                bounds.max_rows = bounds.max_rows.min(chunk.records as u64);
-                bounds.max_bytes = bounds.max_bytes.min(chunk.bytes as u64);
-            }
             let facts = self.facts();
+            let bounds = self.bounds(&facts);
             let now = clock.now();
             let wait = match window::wait(&bounds, &facts, now) {
                 Some(due) if due.is_zero() && facts.commit_in_flight => POLL_DUE,
@@ -336,6 +334,9 @@ impl<'a> Reading<'a> {
             let after = self.intake.facts();
             if after.rows > before.rows {
                 self.context.progress.took(after.rows - before.rows, after.bytes - before.bytes);
+                if let Some(tuning) = &self.context.spec.tuning {
+                    tuning.took(clock.now(), after.rows - before.rows);
+                }
             }
             let repeated = self.intake.take_repeated();
             if repeated > 0 {
@@ -343,9 +344,9 @@ impl<'a> Reading<'a> {
             }
             match event {
                 SourceEvent::Continue => {
-                    let now = clock.now();
-                    if let Some(cause) = window::decide(&bounds, &self.facts(), now) {
-                        let rows = self.intake.facts().rows;
+                    let (now, facts) = (clock.now(), self.facts());
+                    if let Some(cause) = window::decide(&self.bounds(&facts), &facts, now) {
+                        let rows = facts.rows;
                         self.cut(cause)?;
                         if self.careful > 0 {
                             self.careful = self.careful.saturating_sub(rows);
@@ -379,6 +380,18 @@ impl<'a> Reading<'a> {
         self.refresh(u64::MAX);
         self.source.end_run();
         Ok(RunEnd::Again)
+    }
+
+    /// The bounds of the open window.
+    fn bounds(&self, facts: &window::Facts) -> window::WindowBounds {
+        let mut bounds = self.context.spec.bounds.at(facts);
+        if self.careful > 0 {
+            // A window is a chunk: what the sink refuses is looked for in memory.
+            let chunk = self.context.spec.limits.chunk;
+            bounds.max_rows = bounds.max_rows.min(chunk.records as u64);
+            bounds.max_bytes = bounds.max_bytes.min(chunk.bytes as u64);
+        }
+        bounds
     }
 
     fn facts(&self) -> window::Facts {

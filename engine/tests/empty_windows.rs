@@ -130,6 +130,7 @@ fn commits(end: i64, rows: &[i64], late: Option<i64>) -> Vec<i64> {
         on_error: OnError::Skip,
         max_errors_per_minute: None,
         bounds: BoundsHandle::new(bounds),
+        tuning: None,
         keep: Keep { key: false, headers: false },
         limits: Limits { chunk: ChunkLimits { bytes: 1 << 16, records: 50 }, queued_chunks: 1, decode_ahead: 3 },
         restart: Restart::default(),

@@ -185,6 +185,7 @@ fn spec(seed: u64, instance: &'static str, store: &MemoryStore, dead: &MemorySto
         on_error: OnError::DeadLetter,
         max_errors_per_minute: None,
         bounds: BoundsHandle::new(bounds),
+        tuning: None,
         keep: Keep { key: false, headers: false },
         limits: Limits { chunk: ChunkLimits { bytes: 1 << 16, records: 50 }, queued_chunks: 1, decode_ahead: 3 },
         restart: Restart::default(),

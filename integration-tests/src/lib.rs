@@ -6,6 +6,7 @@
 pub mod bucket;
 pub mod checker;
 pub mod daemon;
+pub mod freshness;
 pub mod job;
 pub mod ledger;
 pub mod producer;

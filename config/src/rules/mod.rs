@@ -20,6 +20,9 @@ use crate::tree::join;
 use crate::types::{Config, Delivery, GroupProtocol, Job, OnError, Operator, Sink, Source};
 use crate::walk::Walked;
 
+/// The least freshness that can be asked for.
+const LEAST_FRESHNESS: Duration = Duration::from_millis(500);
+
 /// Sets the defaults that depend on other keys.
 pub(crate) fn defaults(config: &mut Config, walked: &Walked) {
     if let Some(token) = &mut config.daemon.api_token
@@ -32,6 +35,18 @@ pub(crate) fn defaults(config: &mut Config, walked: &Walked) {
         let given = |key: &str| walked.places.contains_key(&format!("{path}.{key}"));
         if job.dead_letter.is_some() && !given("on_error") {
             job.on_error = OnError::DeadLetter;
+        }
+        if let Some(freshness) = job.window.freshness {
+            let window = &mut job.window;
+            if !given("window.max_age") && !freshness.is_zero() {
+                window.max_age = freshness;
+            }
+            if !given("window.max_rows") {
+                window.max_rows = 100_000_000;
+            }
+            if !given("window.max_bytes") {
+                window.max_bytes = 4 << 30;
+            }
         }
         if let Source::Kafka(kafka) = &mut job.source
             && kafka.group_protocol == GroupProtocol::Consumer
@@ -176,6 +191,15 @@ impl Rules<'_> {
         let key = |name: &str| format!("{path}.window.{name}");
         self.positive(&key("max_age"), window.max_age);
         self.some_bytes(&key("max_bytes"), window.max_bytes);
+        match window.freshness {
+            Some(freshness) if freshness < LEAST_FRESHNESS => {
+                self.bad(&key("freshness"), "expected at least \"500ms\": no window is cut sooner than after 100 ms");
+            }
+            None if window.tuning.is_some() => {
+                self.conflict(&key("tuning"), "without effect: expected a freshness to tune for beside it");
+            }
+            _ => {}
+        }
         if let Some(idle) = window.idle {
             self.positive(&key("idle"), idle);
             if idle >= window.max_age && !self.broken(&key("max_age")) {

@@ -166,30 +166,60 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
-/// Bounds of a window: the one that is met first cuts it.
+/// Bounds of a window: the one that is met first cuts it. With `freshness` the window tunes itself within them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Window {
     /// Longest time from the window's first record to its cut.
     #[serde(with = "duration")]
-    #[schemars(with = "duration::DurationForm")]
+    #[schemars(with = "duration::DurationForm", extend("x-default" = "`\"5s\"`; with `freshness`, as long as that"))]
     pub max_age: Duration,
     /// Most records. At least 1.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), extend("x-default" = "`500000`; with `freshness`, `100000000`"))]
     pub max_rows: u64,
     /// Most bytes of raw records (passed by at most one record).
     #[serde(with = "size")]
-    #[schemars(with = "size::SizeForm")]
+    #[schemars(with = "size::SizeForm", extend("x-default" = "`\"256MiB\"`; with `freshness`, `\"4GiB\"`"))]
     pub max_bytes: u64,
     /// Cut early when no record came for this long.
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "duration::DurationForm", extend("x-default" = "never"))]
     pub idle: Option<Duration>,
+    /// How old 99 of 100 records may be when they become visible (over five minutes, from the broker's timestamp): turns
+    /// tuning on. The window is then as long as this allows, so that there are as few commits as can be. Records that
+    /// were there before the run began are backlog and do not count. See [tuning](tuning.md).
+    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "duration::DurationForm", extend("x-default" = "none: windows stay as they are"))]
+    pub freshness: Option<Duration>,
+    /// What becomes of the tuner's choices, where `freshness` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-default" = "`\"on\"` with `freshness`"))]
+    pub tuning: Option<Tuning>,
+}
+
+/// What becomes of the tuner's choices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tuning {
+    /// There is no tuner.
+    Off,
+    /// It says what it would do (metrics, log, API), and windows stay as they are.
+    Observe,
+    /// Its choices hold, within the other bounds.
+    #[default]
+    On,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { max_age: Duration::from_secs(5), max_rows: 500_000, max_bytes: 256 << 20, idle: None }
+        Self {
+            max_age: Duration::from_secs(5),
+            max_rows: 500_000,
+            max_bytes: 256 << 20,
+            idle: None,
+            freshness: None,
+            tuning: None,
+        }
     }
 }
 

@@ -85,7 +85,6 @@ async fn main() {
         );
     }
     let small = Instant::now();
-    let mut options = options;
     options.table = TableName::parse("small").unwrap();
     let mut sink = PostgresSink::new(options).unwrap();
     sink.recover(std::slice::from_ref(&partition)).await.unwrap();

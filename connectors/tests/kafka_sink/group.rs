@@ -35,9 +35,29 @@ pub fn broker() -> &'static Kafka {
     if !*ready {
         // Another process may have made it on a shared broker.
         let _ = kafka.create_topic(SOURCE, 300, &[]);
+        warm_up(kafka);
         *ready = true;
     }
     kafka
+}
+
+/// A transaction: a broker that has just started answers its first ones with errors at times.
+fn warm_up(kafka: &Kafka) {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    let topic = kafka.topic("warm-up", 1, &[]).unwrap();
+    let limit = Duration::from_secs(20);
+    for turn in 0..10 {
+        let producer: BaseProducer =
+            kafka.client().set("transactional.id", format!("warm-up-{topic}-{turn}")).create().unwrap();
+        let done = producer.init_transactions(limit).and_then(|()| producer.begin_transaction()).and_then(|()| {
+            producer.send(BaseRecord::<str, str>::to(&topic).payload("x")).map_err(|(e, _)| e)?;
+            producer.commit_transaction(limit)
+        });
+        if done.is_ok() {
+            return;
+        }
+    }
+    panic!("the broker commits no transaction");
 }
 
 pub fn unique(prefix: &str) -> String {

@@ -55,6 +55,7 @@ pub(super) fn job(shared: &Shared, job: &RunningJob) -> Value {
         "runs": s.runs,
         "lag": lag,
         "window": window(job),
+        "forecast": forecast(job, shared.clock.wall_ms()),
         "partitions": partitions,
         "commits": s.commits,
         "last_error": s.last_error.map(|(at_ms, text)| json!({"at_ms": at_ms, "error": text})),
@@ -94,6 +95,34 @@ pub(super) fn bounds(bounds: &WindowBounds) -> Value {
         "max_bytes": bounds.max_bytes,
         "idle_seconds": bounds.idle.map(|d| d.as_secs_f64()),
     })
+}
+
+/// What its tuner knows and does, and why, in words too.
+pub(super) fn tuning(job: &RunningJob) -> Value {
+    let words = match &job.tuning {
+        Some(tuning) => tuning.explain(),
+        None => vec![
+            "its windows are not tuned: `freshness` in its `window` table would turn that on (docs/tuning.md).".into(),
+        ],
+    };
+    json!({
+        "job": job.name,
+        "tuning": job.tuning.as_ref().map(|tuning| tuning.view()),
+        "explanation": words,
+    })
+}
+
+/// How far a bounded job is, and when it will end.
+fn forecast(job: &RunningJob, wall_ms: i64) -> Option<Value> {
+    if !job.is_bounded() || job.progress.state().is_over() {
+        return None;
+    }
+    let (done, left) = job.progress.forecast();
+    Some(json!({
+        "done": done,
+        "seconds_left": left.map(|left| left.as_secs_f64()),
+        "ends_at_ms": left.map(|left| wall_ms.saturating_add(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))),
+    }))
 }
 
 /// All groups.

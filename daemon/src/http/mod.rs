@@ -91,6 +91,7 @@ fn router(context: Ctx) -> Router {
         .route("/api/jobs", get(jobs))
         .route("/api/jobs/{name}", get(job))
         .route("/api/jobs/{name}/positions", get(positions))
+        .route("/api/jobs/{name}/tuning", get(tuning))
         .route("/api/jobs/{name}/window", get(window).put(verbs::set_window).patch(verbs::set_window))
         .route("/api/jobs/{name}/{verb}", post(verbs::job_verb))
         .route("/api/groups", get(groups))
@@ -146,6 +147,10 @@ async fn positions(State(context): State<Ctx>, Path(name): Path<String>) -> Resp
         name,
         |job| serde_json::json!({"job": job.name, "positions": api::partitions(&job.progress.snapshot())}),
     )
+}
+
+async fn tuning(State(context): State<Ctx>, Path(name): Path<String>) -> Response {
+    of_job(&context, name, api::tuning)
 }
 
 async fn window(State(context): State<Ctx>, Path(name): Path<String>) -> Response {

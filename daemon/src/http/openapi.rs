@@ -45,6 +45,12 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     route(
         "get",
+        "/api/jobs/{name}/tuning",
+        "What the tuner of its windows has learned, chose and predicts, and why, in words too.",
+        &[("200", "The tuner, or null for a job without a freshness, and sentences."), NO_JOB],
+    ),
+    route(
+        "get",
         "/api/jobs/{name}/window",
         "The bounds of its windows.",
         &[("200", "The bounds that hold, and the caps."), NO_JOB],

@@ -29,8 +29,9 @@ pub(super) fn of_job(name: &str, old: &Config, new: &Config) -> Change {
 }
 
 fn of_settings(old: &Job, new: &Job) -> Change {
-    // `after` matters only before a job begins.
-    let parts = |job: &Job| Job { window: Window::default(), after: Vec::new(), ..job.clone() };
+    // `after` matters only before a job begins. Another tuner comes with a new run.
+    let window = |w: &Window| Window { freshness: w.freshness, tuning: w.tuning, ..Window::default() };
+    let parts = |job: &Job| Job { window: window(&job.window), after: Vec::new(), ..job.clone() };
     if parts(old) != parts(new) {
         Change::Parts
     } else if old.window != new.window {

@@ -10,10 +10,12 @@ use crate::state::State;
 use crate::wire::budget::Budget;
 use crate::wire::{self, GroupParts};
 use tidemill_config as config;
+use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::gate::CommitGate;
 use tidemill_engine::job::{self, JobEnd, Restart};
 use tidemill_engine::scheduler::CommitLimits;
+use tidemill_engine::tuning::Tuning;
 
 /// What all jobs of a daemon are made from.
 pub(crate) struct Maker {
@@ -56,16 +58,26 @@ impl Maker {
             give_up: group.restart.give_up_after.map(|most| (most, group.restart.within)),
         };
         let parts = GroupParts { gate: self.gate(&planned.settings.group, &group), restart };
-        let spec = wire::job(
-            planned,
-            &self.state,
-            Budget::of(memory, 1, self.cores),
-            &self.clock,
-            &running.bounds,
-            &parts,
-            &running.progress,
-        );
+        let spec = wire::job(planned, &self.state, Budget::of(memory, 1, self.cores), &self.clock, running, &parts);
         job::spawn(spec, running.progress.clone(), self.runtime.clone(), running.control.clone())
+    }
+
+    /// The tuner that its settings ask for; `former` goes on, or hands its knowledge on.
+    pub(crate) fn tuner(
+        &self,
+        planned: &PlannedJob,
+        bounds: &BoundsHandle,
+        former: Option<&Arc<Tuning>>,
+    ) -> Option<Arc<Tuning>> {
+        wire::tuning::tuner(&planned.name, &planned.settings.window, bounds, former, &self.state, &self.clock)
+    }
+
+    /// Saves what a job's tuner knows.
+    pub(crate) fn save(&self, job: &RunningJob) {
+        let Some(saved) = job.tuning.as_ref().and_then(|tuning| tuning.save()) else { return };
+        if let Err(error) = self.state.save_tuning(&job.name, &saved) {
+            tracing::warn!(job = job.name, error = %format_args!("{error:#}"), "what the tuner has learned is not saved");
+        }
     }
 }
 

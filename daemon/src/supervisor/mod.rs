@@ -35,6 +35,8 @@ pub(crate) use maker::Maker;
 pub use reload::Origin;
 
 const TICK: Duration = Duration::from_millis(50);
+/// How often what tuners have learned is saved.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// How long a job that is to start anew may take for its last commit; then it is ended without.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 /// As that, for a job that does nothing any more.
@@ -77,6 +79,8 @@ pub(crate) struct Supervisor {
     config: Config,
     jobs: BTreeMap<String, Managed>,
     watch: Option<Watch>,
+    /// When tuners' knowledge was last saved.
+    saved_at: Duration,
 }
 
 impl Supervisor {
@@ -91,7 +95,9 @@ impl Supervisor {
         planned: Vec<PlannedJob>,
     ) -> Self {
         let watch = origin.as_ref().map(|origin| Watch::new(&origin.path, shared.clock.now()));
-        let mut supervisor = Self { shared, heard, stop, maker, origin, config, jobs: BTreeMap::new(), watch };
+        let saved_at = shared.clock.now();
+        let jobs = BTreeMap::new();
+        let mut supervisor = Self { shared, heard, stop, maker, origin, config, jobs, watch, saved_at };
         for planned in planned {
             supervisor.add(Arc::new(planned));
         }
@@ -113,15 +119,26 @@ impl Supervisor {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
             }
         }
+        self.save(self.shared.clock.now());
         self.result()
+    }
+
+    /// Saves what tuners have learned.
+    fn save(&mut self, now: Duration) {
+        self.saved_at = now;
+        for managed in self.jobs.values() {
+            self.maker.save(&managed.job);
+        }
     }
 
     fn add(&mut self, planned: Arc<PlannedJob>) {
         let clock = self.shared.clock.clone();
+        let bounds = BoundsHandle::new(wire::window(&planned.settings.window));
         let job = Arc::new(RunningJob {
             name: planned.name.clone(),
             progress: Arc::new(Progress::new(&planned.name, clock)),
-            bounds: BoundsHandle::new(wire::window(&planned.settings.window)),
+            tuning: self.maker.tuner(&planned, &bounds, None),
+            bounds,
             control: self.control(),
             settings: planned.settings.clone(),
         });
@@ -154,6 +171,9 @@ impl Supervisor {
         let names: Vec<String> = self.jobs.keys().cloned().collect();
         for name in &names {
             self.reap(name, now);
+        }
+        if now.saturating_sub(self.saved_at) >= SAVE_EVERY {
+            self.save(now);
         }
         if self.is_stopping() {
             self.stop_waiting();
@@ -235,6 +255,7 @@ impl Supervisor {
             name: name.to_owned(),
             progress: managed.job.progress.clone(),
             bounds: managed.job.bounds.clone(),
+            tuning: self.maker.tuner(&managed.planned, &managed.job.bounds, managed.job.tuning.as_ref()),
             control,
             settings: managed.planned.settings.clone(),
         });

@@ -10,14 +10,15 @@ pub mod iceberg;
 pub mod kafka_sink;
 pub mod postgres;
 pub mod sink;
+pub mod slow;
 pub mod source;
 pub mod sql;
 pub mod storage;
+pub mod tuning;
 
 use std::sync::Arc;
 
 use tidemill_config as config;
-use tidemill_engine::bounds::BoundsHandle;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::dead_letter;
 use tidemill_engine::gate::{CommitGate, GatedSink};
@@ -27,6 +28,7 @@ use tidemill_engine::progress::Progress;
 use tidemill_engine::sink::Sink;
 use tidemill_engine::window::WindowBounds;
 
+use crate::jobs::RunningJob;
 use crate::plan::PlannedJob;
 use crate::state::State;
 use budget::Budget;
@@ -67,9 +69,8 @@ pub fn job(
     state: &Arc<State>,
     budget: Budget,
     clock: &Clock,
-    bounds: &BoundsHandle,
+    running: &RunningJob,
     group: &GroupParts,
-    progress: &Arc<Progress>,
 ) -> JobSpec {
     let settings = &planned.settings;
     let on_error = match settings.on_error {
@@ -102,7 +103,7 @@ pub fn job(
         sink: gated(
             make(&settings.sink, sink::Role::Main, planned.schema.clone(), budget.encode_bytes),
             group,
-            progress,
+            &running.progress,
         ),
         dead_letter: settings
             .dead_letter
@@ -111,7 +112,8 @@ pub fn job(
             .map(|s| make(s, sink::Role::DeadLetter, dead_letter::schema(), budget.dead_letter_bytes)),
         on_error,
         max_errors_per_minute: Some(settings.max_errors_per_minute),
-        bounds: bounds.clone(),
+        bounds: running.bounds.clone(),
+        tuning: running.tuning.clone(),
         keep: Keep { key: dead || uses(config::Metadata::Key), headers: dead || uses(config::Metadata::Headers) },
         limits: budget.limits(),
         restart: group.restart,

@@ -15,6 +15,7 @@ use tidemill_engine::job::MakeSink;
 use tidemill_engine::sink::{Sink, SinkError};
 
 use super::kafka_sink::{self, FromJob};
+use super::slow;
 use super::storage::Storages;
 use crate::state::State;
 
@@ -69,7 +70,7 @@ pub fn factory(order: Order) -> MakeSink {
             return kafka_sink::make(kafka.transactional, options, from, kept, clock);
         }
         if let Some(sink) = holding(settings, storages, job, state.instance(), schema, *memory, clock)? {
-            return Ok(sink);
+            return Ok(slow::wrap(*role, sink));
         }
         let positions = kept();
         Ok(match settings {

@@ -323,7 +323,7 @@ fn frozen(rounds: u64) -> Report {
         zombie.freeze().unwrap();
         // Until the other has everything and has committed some of it.
         let begun = Instant::now();
-        while !other.log().lines().filter(|l| l.contains("run begins")).next_back().is_some_and(|l| l.contains("=4")) {
+        while !other.log().lines().rfind(|l| l.contains("run begins")).is_some_and(|l| l.contains("=4")) {
             assert!(begun.elapsed() < LIMIT, "nobody took over:\n{}", other.log());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -398,7 +398,7 @@ fn a_filter_passes_key_and_payload_through() {
     job.sink = "key = \"_key\"\nformat = { type = \"raw\", column = \"_value\" }\n".into();
     let text = job.until_end().toml().replace("\"timestamp\"]\n", "\"key\", \"value\"]\n");
     Daemon::spawn(&job.job.home, &text, &[]).unwrap().wait_success(LIMIT).unwrap();
-    let mut expected: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> = Vec::new();
+    let mut expected: Vec<(Option<Vec<u8>>, _)> = Vec::new();
     for partition in 0..2 {
         for offset in 0..ledger.end(partition) {
             let Expected::Record(record) = ledger.expected(partition, offset) else { continue };

@@ -7,6 +7,7 @@ mod deaths;
 mod decode;
 mod delta;
 mod faults;
+mod freshness;
 mod harness;
 mod iceberg;
 mod kafka_to_kafka;

@@ -66,6 +66,8 @@ pub(super) fn reaction(step: Step, error: &TxnError, shaken: bool) -> Reaction {
             // Fenced at the second attempt: the first may have landed before.
             _ if is_fenced(code) && !shaken => Reaction::Fenced,
             _ if is_bad_row(code) => Reaction::BadRow,
+            // The broker fell over it, before or after it wrote the commit down.
+            Code::Unknown => Reaction::Unknown,
             _ if error.abort => Reaction::Retry,
             _ => Reaction::Unknown,
         };
@@ -107,6 +109,7 @@ mod tests {
         }
         assert_eq!(reaction(Step::Commit, &error(Code::OperationTimedOut, false), false), Reaction::Unknown);
         assert_eq!(reaction(Step::Commit, &error(Code::Fatal, false), false), Reaction::Unknown);
+        assert_eq!(reaction(Step::Commit, &error(Code::Unknown, true), false), Reaction::Unknown);
         assert_eq!(reaction(Step::Commit, &error(Code::InvalidTransactionalState, true), false), Reaction::Retry);
     }
 

@@ -141,7 +141,7 @@ impl Encoder {
                 SinkError::new(tidemill_engine::sink::Reaction::BadRow, format!("{part}: {e}"))
             }
         };
-        let binary = |i: usize, part: &str| Ok::<_, SinkError>(bytes_of(rows.column(i)).map_err(refused(part))?);
+        let binary = |i: usize, part: &str| bytes_of(rows.column(i)).map_err(refused(part));
         let (values, newline) = match &self.value {
             Source::Column(i) => (binary(*i, "value")?, false),
             Source::Json(columns) => {

@@ -120,7 +120,8 @@ impl Staging for KafkaStaging {
             let bytes = messages.bytes();
             self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             let memory = self.room.take(bytes).await?;
-            self.orders.give(Command::Produce(Block { window: self.wanted.0.clone(), messages, _memory: memory }))?;
+            let block = Block { window: self.wanted.0.clone(), messages, _memory: memory };
+            self.orders.give(Command::Produce(Box::new(block)))?;
         }
         Ok(())
     }

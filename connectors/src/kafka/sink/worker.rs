@@ -36,7 +36,7 @@ pub(super) enum Command {
     /// Fence, and read positions.
     Recover { partitions: Vec<Partition>, answer: oneshot::Sender<Result<(Positions, String), SinkError>> },
     /// Send messages, when it is their window's turn.
-    Produce(Block),
+    Produce(Box<Block>),
     /// Commit a window, or positions alone.
     Commit(Order),
 }
@@ -138,7 +138,7 @@ impl Worker {
                 Ok(Command::Recover { partitions, answer }) => {
                     let _ = answer.send(self.recover(partitions));
                 }
-                Ok(Command::Produce(block)) => self.produce(block),
+                Ok(Command::Produce(block)) => self.produce(*block),
                 Ok(Command::Commit(order)) => {
                     let outcome = self.commit(&order);
                     if !matches!(outcome, Ok(Commit::Landed(_))) {

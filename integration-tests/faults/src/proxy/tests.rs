@@ -16,7 +16,7 @@ fn bench(answer: Option<&'static [u8]>) -> Bench {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let upstream = listener.local_addr().unwrap();
-    let (tell, heard) = std::sync::mpsc::channel();
+    let (tell, heard) = std::sync::mpsc::sync_channel(1000);
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let tell = tell.clone();

@@ -24,7 +24,7 @@ pub(super) struct Delta {
 
 enum Place {
     Disk(Disk),
-    S3(Store),
+    S3(Box<Store>),
 }
 
 impl Delta {
@@ -34,7 +34,7 @@ impl Delta {
     }
 
     pub(super) fn s3(setup: &Setup) -> Result<Self> {
-        Ok(Self { place: Place::S3(Store::start(setup)?), partitions: setup.partitions })
+        Ok(Self { place: Place::S3(Box::new(Store::start(setup)?)), partitions: setup.partitions })
     }
 
     fn uri(&self) -> String {
