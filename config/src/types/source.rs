@@ -149,7 +149,7 @@ pub enum OnDataLoss {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupProtocol {
-    /// Cooperative-sticky assignment by the members.
+    /// Assignment by the members: round-robin under static membership, else cooperative-sticky.
     #[default]
     Classic,
     /// Assignment by the broker (KIP-848, Kafka 4).
