@@ -5,6 +5,8 @@ use super::{Limit, Mode, State, Tuner};
 
 /// Share of the time that commits may take on an instance that is not to be run at its limit.
 const COMFORTABLE: f64 = 0.6;
+/// How many times the rate seen a capacity is told.
+const FAR: f64 = 5.0;
 const AHEAD: usize = 2048;
 
 /// Sentences, the most important first. `p99`: what was measured over the last five minutes, seconds.
@@ -97,9 +99,7 @@ fn what_ifs(tuner: &Tuner, per_row: f64, out: &mut Vec<String>) {
     }
     let now = scene(1.0, target).outlook(choice.window);
     for other in [0.5 * target, 2.0 * target] {
-        let longest = tuner.caps().longest.max(other).min(other);
-        let asked = scene(1.0, other);
-        let decision = super::decide::decide(&asked, shortest.min(longest), longest, 0.006);
+        let decision = super::decide::decide(&scene(1.0, other), shortest.min(other), other, 0.006);
         if decision.infeasible {
             out.push(format!("freshness {} could not be held.", seconds(other)));
         } else {
@@ -110,8 +110,13 @@ fn what_ifs(tuner: &Tuner, per_row: f64, out: &mut Vec<String>) {
             ));
         }
     }
-    let room = COMFORTABLE / per_row.max(1e-12);
-    out.push(format!("this instance has room for about {} rows/s.", count(room)));
+    // What a row costs is not known far beyond what was seen.
+    let (room, seen) = (COMFORTABLE / per_row.max(1e-12), tuner.arrivals().peak());
+    if room <= FAR * seen {
+        out.push(format!("this instance has room for about {} rows/s.", count(room)));
+    } else {
+        out.push(format!("this instance has room for more than {FAR} times as many rows."));
+    }
 }
 
 fn seconds(s: f64) -> String {
