@@ -26,7 +26,7 @@ pub struct World {
     pub watch: Watch,
     /// The daemons.
     pub members: Vec<Member>,
-    /// Runs until [`World::finish_producing`](Self::finish_producing).
+    /// Runs until its end is asked for.
     pub producer: Option<Producer>,
     /// The sink with its servers and proxies.
     pub sink: Box<dyn UnderTest>,
