@@ -200,7 +200,7 @@ impl Group {
         Box::new(MemberSink { sink, _member: member })
     }
 
-    /// What a reader of committed messages sees, once no transaction is open or half a second has passed.
+    /// What a reader of committed messages sees, once no transaction is open or three seconds have passed: markers come after the answer.
     pub fn messages(&self) -> Vec<serde_json::Value> {
         read_committed(&self.topic)
             .iter()
@@ -270,7 +270,7 @@ pub fn read_committed(topic: &str) -> Vec<Read> {
                 Err(error) => panic!("{error}"),
             }
         }
-        if !open || begun.elapsed() > Duration::from_millis(500) {
+        if !open || begun.elapsed() > Duration::from_secs(3) {
             read.sort_by_key(|m| m.partition);
             return read;
         }
