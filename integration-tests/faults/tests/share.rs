@@ -31,8 +31,16 @@ fn only(names: &[&str]) -> Options {
 
 #[test]
 fn parquet_survives_a_share_of_all_faults() {
-    let names =
-        ["SIGKILL of a daemon", "abort", "before a commit", "storm", "broker: cut", "half-open", "disk", "clock"];
+    let names = [
+        "SIGKILL of a daemon",
+        "abort at a step",
+        "before a commit",
+        "storm",
+        "broker: cut",
+        "half-open",
+        "disk",
+        "clock",
+    ];
     let outcome = storm("parquet", &only(&names));
     assert!(outcome.is_clean(), "{outcome}");
     assert!(outcome.rows.expected > 20_000 && outcome.letters > 300, "{outcome}");
