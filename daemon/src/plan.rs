@@ -37,6 +37,19 @@ pub struct PlannedJob {
     pub storages: Storages,
 }
 
+impl Plan {
+    /// The job of this name; `file` is where the plan comes from, for the message.
+    ///
+    /// # Errors
+    /// When there is none. Names those there are.
+    pub fn job(&self, name: &str, file: &Path) -> anyhow::Result<&PlannedJob> {
+        self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+            let known: Vec<_> = self.jobs.iter().map(|job| job.name.as_str()).collect();
+            anyhow::anyhow!("no job `{name}` in {}; there are {}", file.display(), known.join(", "))
+        })
+    }
+}
+
 /// Loads and plans a file or folder.
 ///
 /// # Errors

@@ -51,10 +51,7 @@ pub fn run(request: &Request) -> anyhow::Result<u8> {
             return Ok(FAULTY);
         }
     };
-    let Some(job) = plan.jobs.iter().find(|j| j.name == request.job) else {
-        let known: Vec<_> = plan.jobs.iter().map(|j| j.name.as_str()).collect();
-        bail!("no job `{}` in {}; there are {}", request.job, request.config.display(), known.join(", "));
-    };
+    let job = plan.job(&request.job, &request.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let state_dir = Path::new(plan.loaded.config.daemon.state_dir.as_str());
     let held = runtime.block_on(read(job, state_dir))?;

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::bail;
 use serde_json::{Value, json};
 use tidemill_config as config;
 use tidemill_engine::history::{self, Flaw, PartitionReport, Report};
@@ -62,10 +61,7 @@ pub fn run(request: &Request) -> anyhow::Result<u8> {
             return Ok(FAULTY);
         }
     };
-    let Some(job) = plan.jobs.iter().find(|j| j.name == request.job) else {
-        let known: Vec<_> = plan.jobs.iter().map(|j| j.name.as_str()).collect();
-        bail!("no job `{}` in {}; there are {}", request.job, request.config.display(), known.join(", "));
-    };
+    let job = plan.job(&request.job, &request.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut sinks = vec![("sink", runtime.block_on(check(&job.settings.sink, job, Role::Main)))];
     if let Some(dead) =

@@ -6,30 +6,14 @@
 
 use std::collections::BTreeMap;
 
-/// Allowed: tuning, identity, TLS and SASL by value.
-const ALLOWED: &[&str] = &[
+/// Allowed to sources and sinks: identity, connections, TLS and SASL by value.
+pub(super) const CONNECTION: &[&str] = &[
     "broker.address.family",
-    "check.crcs",
     "client.id",
     "client.rack",
     "connections.max.idle.ms",
-    "fetch.error.backoff.ms",
-    "fetch.max.bytes",
-    "fetch.message.max.bytes",
-    "fetch.min.bytes",
-    "fetch.queue.backoff.ms",
-    "fetch.wait.max.ms",
-    "group.protocol",
-    "group.remote.assignor",
-    "heartbeat.interval.ms",
-    "isolation.level",
-    "max.partition.fetch.bytes",
-    "max.poll.interval.ms",
     "message.max.bytes",
     "metadata.max.age.ms",
-    "partition.assignment.strategy",
-    "queued.max.messages.kbytes",
-    "queued.min.messages",
     "receive.message.max.bytes",
     "reconnect.backoff.max.ms",
     "reconnect.backoff.ms",
@@ -45,7 +29,6 @@ const ALLOWED: &[&str] = &[
     "sasl.password",
     "sasl.username",
     "security.protocol",
-    "session.timeout.ms",
     "socket.connection.setup.timeout.ms",
     "socket.keepalive.enable",
     "socket.nagle.disable",
@@ -60,6 +43,27 @@ const ALLOWED: &[&str] = &[
     "ssl.key.pem",
     "ssl.sigalgs.list",
     "topic.metadata.refresh.interval.ms",
+];
+
+/// Allowed to a source beside them.
+const ALLOWED: &[&str] = &[
+    "check.crcs",
+    "fetch.error.backoff.ms",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "group.protocol",
+    "group.remote.assignor",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "partition.assignment.strategy",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "session.timeout.ms",
 ];
 
 /// Never: the source sets these itself. With the reason.
@@ -106,19 +110,24 @@ fn reason(list: &[(&'static str, &'static str)], key: &str) -> Option<&'static s
     list.iter().find(|(k, _)| *k == key).map(|(_, why)| *why)
 }
 
-/// Why a property is dangerous, if it is.
-pub(super) fn reason_if_dangerous(key: &str) -> Option<&'static str> {
-    reason(DANGEROUS, key)
-}
-
 /// All faults of `properties`, one sentence each; empty: none. Names only: values are for librdkafka to judge.
 #[must_use]
 pub fn check(properties: &BTreeMap<String, String>, unsafe_properties: bool) -> Vec<String> {
+    check_against(properties, unsafe_properties, ALLOWED, OWNED)
+}
+
+/// As [`check`], for a client that allows `allowed` beside [`CONNECTION`] and sets `owned` itself.
+pub(super) fn check_against(
+    properties: &BTreeMap<String, String>,
+    unsafe_properties: bool,
+    allowed: &[&str],
+    owned: &[(&'static str, &'static str)],
+) -> Vec<String> {
     let mut faults = Vec::new();
     for key in properties.keys() {
-        if let Some(why) = reason(OWNED, key) {
+        if let Some(why) = reason(owned, key) {
             faults.push(format!("property {key} cannot be set: {why}"));
-        } else if !unsafe_properties && !ALLOWED.contains(&key.as_str()) {
+        } else if !unsafe_properties && !CONNECTION.contains(&key.as_str()) && !allowed.contains(&key.as_str()) {
             faults.push(match reason(DANGEROUS, key) {
                 Some(why) => format!("property {key} {why}: it needs unsafe_properties = true"),
                 None => format!("property {key} is not on the list of allowed ones: it needs unsafe_properties = true"),
@@ -126,6 +135,12 @@ pub fn check(properties: &BTreeMap<String, String>, unsafe_properties: bool) -> 
         }
     }
     faults
+}
+
+/// Whether nothing says that a property is dangerous.
+#[cfg(test)]
+pub(super) fn is_not_dangerous(key: &str) -> bool {
+    reason(DANGEROUS, key).is_none()
 }
 
 /// True for properties whose values are secret and never shown.
@@ -165,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_three_lists_do_not_overlap() {
-        for key in ALLOWED {
+        for key in CONNECTION.iter().chain(ALLOWED) {
             assert!(reason(OWNED, key).is_none() && reason(DANGEROUS, key).is_none(), "{key}");
         }
     }

@@ -2,56 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::kafka::properties::reason_if_dangerous;
+use crate::kafka::properties::check_against;
 
-/// Allowed: tuning, identity, TLS and SASL by value.
+/// Allowed to a sink beside those of every connection.
 const ALLOWED: &[&str] = &[
     "batch.num.messages",
     "batch.size",
-    "broker.address.family",
-    "client.id",
-    "client.rack",
     "compression.level",
-    "connections.max.idle.ms",
     "linger.ms",
     "max.in.flight.requests.per.connection",
-    "message.max.bytes",
     "message.timeout.ms",
-    "metadata.max.age.ms",
     "queue.buffering.max.kbytes",
     "queue.buffering.max.messages",
     "queue.buffering.max.ms",
-    "receive.message.max.bytes",
-    "reconnect.backoff.max.ms",
-    "reconnect.backoff.ms",
     "request.timeout.ms",
-    "retry.backoff.max.ms",
-    "retry.backoff.ms",
-    "sasl.mechanism",
-    "sasl.mechanisms",
-    "sasl.oauthbearer.client.id",
-    "sasl.oauthbearer.client.secret",
-    "sasl.oauthbearer.extensions",
-    "sasl.oauthbearer.method",
-    "sasl.oauthbearer.scope",
-    "sasl.password",
-    "sasl.username",
-    "security.protocol",
-    "socket.connection.setup.timeout.ms",
-    "socket.keepalive.enable",
-    "socket.nagle.disable",
-    "socket.receive.buffer.bytes",
-    "socket.send.buffer.bytes",
-    "socket.timeout.ms",
-    "ssl.ca.pem",
-    "ssl.certificate.pem",
-    "ssl.cipher.suites",
-    "ssl.curves.list",
-    "ssl.key.password",
-    "ssl.key.pem",
-    "ssl.sigalgs.list",
     "sticky.partitioning.linger.ms",
-    "topic.metadata.refresh.interval.ms",
 ];
 
 /// Never: the sink sets these itself. With the reason.
@@ -76,23 +41,13 @@ const OWNED: &[(&str, &str)] = &[
 /// All faults of `properties`, one sentence each; empty: none. Names only: values are for librdkafka to judge.
 #[must_use]
 pub fn check(properties: &BTreeMap<String, String>, unsafe_properties: bool) -> Vec<String> {
-    let mut faults = Vec::new();
-    for key in properties.keys() {
-        if let Some((_, why)) = OWNED.iter().find(|(k, _)| k == key) {
-            faults.push(format!("property {key} cannot be set: {why}"));
-        } else if !unsafe_properties && !ALLOWED.contains(&key.as_str()) {
-            faults.push(match reason_if_dangerous(key) {
-                Some(why) => format!("property {key} {why}: it needs unsafe_properties = true"),
-                None => format!("property {key} is not on the list of allowed ones: it needs unsafe_properties = true"),
-            });
-        }
-    }
-    faults
+    check_against(properties, unsafe_properties, ALLOWED, OWNED)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::properties::{CONNECTION, is_not_dangerous};
 
     fn faults(key: &str, unsafe_properties: bool) -> usize {
         check(&[(key.to_owned(), "x".to_owned())].into(), unsafe_properties).len()
@@ -100,9 +55,9 @@ mod tests {
 
     #[test]
     fn the_lists_do_what_they_say() {
-        for key in ALLOWED {
+        for key in CONNECTION.iter().chain(ALLOWED) {
             assert_eq!(faults(key, false), 0, "{key}");
-            assert!(reason_if_dangerous(key).is_none() && !OWNED.iter().any(|(k, _)| k == key), "{key}");
+            assert!(is_not_dangerous(key) && !OWNED.iter().any(|(k, _)| k == key), "{key}");
         }
         for (key, _) in OWNED {
             assert_eq!(faults(key, true), 1, "{key}");
