@@ -47,7 +47,6 @@ pub(super) fn client(code: Code) -> Reaction {
         | Code::ClusterAuthorizationFailed
         | Code::InvalidGroupId
         | Code::InvalidTopic
-        | Code::InconsistentGroupProtocol
         | Code::UnsupportedAssignor
         | Code::UnsupportedVersion
         | Code::FencedInstanceId
@@ -68,6 +67,18 @@ pub(super) fn partition_recovers(code: Code) -> bool {
             | Code::NotLeaderForPartition
             | Code::NetworkException
     )
+}
+
+/// What to do about `code`, for those whose name does not say it.
+pub(super) fn hint(code: Code) -> &'static str {
+    match code {
+        // Heals by itself while daemons are changed one by one: once the last of the old kind has left.
+        Code::InconsistentGroupProtocol => {
+            "; a member of the group shares out partitions in another way: give all daemons of this consumer_group \
+             the same static_membership, group_protocol and partition.assignment.strategy"
+        }
+        _ => "",
+    }
 }
 
 /// A fatal error of the client: it is of no use any more. `lost`: it has lost its membership before.
@@ -103,6 +114,13 @@ mod tests {
         );
         assert!(fatal(Code::FencedInstanceId, "fenced", Some("i"), true).retry, "our own, from before");
         assert!(fatal(Code::Fatal, "x", None, false).retry);
+    }
+
+    #[test]
+    fn members_that_assign_otherwise_are_waited_for_and_named() {
+        assert_eq!(client(Code::InconsistentGroupProtocol), Reaction::Retry, "a rolling change ends by itself");
+        assert!(hint(Code::InconsistentGroupProtocol).contains("static_membership"));
+        assert_eq!(hint(Code::InvalidTopic), "");
     }
 
     #[test]

@@ -212,6 +212,7 @@ impl KafkaSource {
             return Err(SourceError::retry(format!("kafka client: {error}")));
         };
         let why = consumer.context().last_error().unwrap_or_else(|| error.to_string());
+        let hint = errors::hint(code);
         match errors::client(code) {
             Reaction::Wait => Ok(()),
             Reaction::Warn => {
@@ -220,8 +221,8 @@ impl KafkaSource {
                 }
                 Ok(())
             }
-            Reaction::Retry => Err(SourceError::retry(format!("kafka client: {why} ({code:?})"))),
-            Reaction::Person => Err(SourceError::person(format!("kafka client: {why} ({code:?})"))),
+            Reaction::Retry => Err(SourceError::retry(format!("kafka client: {why} ({code:?}){hint}"))),
+            Reaction::Person => Err(SourceError::person(format!("kafka client: {why} ({code:?}){hint}"))),
         }
     }
 

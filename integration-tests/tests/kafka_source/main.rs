@@ -509,7 +509,7 @@ fn members_come_and_go_over_a_backlog() {
     let topic = unique("backlog");
     create(&topic, 6, &[]);
     produce(&topic, 6, N);
-    for protocol in ["classic", "consumer"] {
+    for (protocol, is_static) in [("classic", false), ("classic", true), ("consumer", false)] {
         let table = Shared::default();
         let group = unique("backlog");
         let full = {
@@ -522,7 +522,7 @@ fn members_come_and_go_over_a_backlog() {
             let (table, full, mut options) = (table.clone(), full.clone(), options(&topic, &[&topic]));
             options.group.clone_from(&group);
             options.instance = format!("m{i}");
-            options.static_membership = i == 2;
+            options.static_membership = is_static;
             options.properties.insert("group.protocol".into(), protocol.into());
             members.push(std::thread::spawn(move || {
                 let mut rows = Vec::new();
@@ -540,7 +540,7 @@ fn members_come_and_go_over_a_backlog() {
             }));
         }
         let rows: Vec<_> = members.into_iter().map(|m| m.join().unwrap()).collect();
-        eprintln!("{protocol}: rows by member and run {rows:?}");
+        eprintln!("{protocol}, static {is_static}: rows by member and run {rows:?}");
         assert_complete(&table, &topic, 6, N);
     }
 }
