@@ -25,6 +25,10 @@ const WRITER: &str = "tidemill.writer";
 /// In a snapshot's summary: what moved, as JSON.
 const RANGES: &str = "tidemill.ranges";
 
+/// How far back other writers are looked for: so many snapshots, and so many milliseconds.
+const LOOK_BACK: usize = 1000;
+const LOOK_BACK_MS: i64 = 600_000;
+
 /// The value of a job's property.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
@@ -100,6 +104,17 @@ pub(crate) fn landed(table: &TableMetadata, token: Uuid) -> Option<i64> {
     let token = token.to_string();
     let made = |s: &&std::sync::Arc<Snapshot>| s.summary().additional_properties.get(TOKEN) == Some(&token);
     table.snapshots().find(made).map(|s| s.snapshot_id())
+}
+
+/// Whether others write to the table now: a snapshot of the last ten minutes is not of this instance of this job.
+pub(crate) fn is_shared(table: &TableMetadata, job: &str, instance: &str) -> bool {
+    let newest = table.current_snapshot().map_or(0, |s| s.timestamp_ms());
+    let ours = |s: &Snapshot| {
+        let said = &s.summary().additional_properties;
+        let is = |key: &str, value: &str| said.get(key).is_some_and(|v| v == value);
+        is(JOB, job) && is(WRITER, instance)
+    };
+    lineage(table).take(LOOK_BACK).take_while(|s| s.timestamp_ms() > newest - LOOK_BACK_MS).any(|s| !ours(s))
 }
 
 /// The main branch's snapshots, newest first, as far as they are retained.

@@ -18,8 +18,9 @@ use crate::held::{self, Held};
 use crate::options::{IcebergOptions, TableName};
 use crate::places::Places;
 use crate::rest::{CatalogError, RestCatalog};
-use crate::snapshot::Append;
+use crate::snapshot::{Append, Base};
 use crate::staging::{IcebergStaging, Payload, Writer};
+use crate::turns::Turns;
 use crate::{table, types};
 
 /// So often a commit that met another writer's is tried again, on top of that one.
@@ -43,6 +44,7 @@ struct Open {
     /// The table as the catalog last answered it.
     table: TableMetadata,
     writer: Arc<Writer>,
+    turns: Turns,
 }
 
 impl IcebergSink {
@@ -79,7 +81,7 @@ impl Sink for IcebergSink {
                  what was rolled back, set its positions (tidemill positions --set)"
             );
         }
-        self.open = Some(Open { catalog, places, table, writer });
+        self.open = Some(Open { catalog, places, table, writer, turns: Turns::default() });
         Ok(held.map(|held| held.positions).unwrap_or_default())
     }
 
@@ -139,7 +141,7 @@ impl Open {
             }
         };
         // The table as it was last seen may be old: only what was just loaded says that the race is lost.
-        let mut fresh = false;
+        let mut fresh = self.give_way(name, options).await?;
         let mut attempt = 0;
         while attempt < ATTEMPTS {
             let mut positions = Held::of(&self.table, &options.job)?.map(|h| h.positions).unwrap_or_default();
@@ -153,12 +155,14 @@ impl Open {
                 continue;
             }
             attempt += 1;
+            let begun = options.clock.now();
             ranges.apply_to(&mut positions);
             let said = held::summary(&options.job, &options.instance, append.token, ranges)?;
             let held = Held::new(append.token, append.snapshot, positions).text()?;
             let properties = HashMap::from([(held::property(&options.job), held)]);
             let now = options.clock.wall_ms();
-            let tried = append.on(&self.table, &self.places, said, properties, now).await?;
+            let base = Base { table: &self.table, merge: attempt == 1 };
+            let tried = append.on(base, &self.places, said, properties, now).await?;
             failpoint!("iceberg.before_commit");
             // From here on a snapshot may name the files: whatever goes wrong, they stay.
             window.iter_mut().for_each(Window::keep);
@@ -166,6 +170,7 @@ impl Open {
                 Ok(table) => {
                     failpoint!("iceberg.after_commit");
                     self.table = table;
+                    self.turns.landed(begun, options.clock.now());
                     return Ok(landed(&append, append.snapshot));
                 }
                 Err(e) => may_be_tried_again(e)?,
@@ -191,12 +196,25 @@ impl Open {
             };
             tracing::debug!(table = options.table, attempt, "a commit met another writer's, or a busy catalog");
             pause(attempt, wait).await;
+            // What was read before the pause is old after it: with a busy other writer each attempt would be in vain.
+            self.reload(name).await?;
         }
         self.places.delete(append.manifest_uri().as_slice()).await;
         Err(SinkError::retry(format!(
             "table `{}`: {ATTEMPTS} attempts to commit met other writers; nothing was committed",
             options.table
         )))
+    }
+
+    /// Lets other writers of the table come before the first attempt. True: the table was read again after it.
+    async fn give_way(&mut self, name: &TableName, options: &IcebergOptions) -> Result<bool, SinkError> {
+        let wait = self.turns.wait(options.clock.now(), rand::random());
+        if wait.is_zero() || !held::is_shared(&self.table, &options.job, &options.instance) {
+            return Ok(false);
+        }
+        tokio::time::sleep(wait).await;
+        self.reload(name).await?;
+        Ok(true)
     }
 
     /// Looks at the table again.

@@ -44,6 +44,14 @@ pub(crate) struct Attempt {
     pub(crate) files: Vec<String>,
 }
 
+/// What a snapshot is put on top of.
+pub(crate) struct Base<'a> {
+    /// The table as it was just read.
+    pub(crate) table: &'a TableMetadata,
+    /// Whether this commit may merge manifests, which takes long: one that races with others' leaves it to a later one.
+    pub(crate) merge: bool,
+}
+
 impl Append {
     /// An append of these files.
     pub(crate) fn new(token: Uuid, files: Vec<DataFile>, spec: PartitionSpecRef, schema: SchemaRef) -> Self {
@@ -66,19 +74,20 @@ impl Append {
     /// requires that `base`'s newest snapshot still is the newest.
     pub(crate) async fn on(
         &mut self,
-        base: &TableMetadata,
+        base: Base<'_>,
         places: &Places,
         said: HashMap<String, String>,
         properties: HashMap<String, String>,
         now_ms: i64,
     ) -> Result<Attempt, SinkError> {
+        let Base { table: base, merge } = base;
         let folder = metadata_folder(base);
         let mut written = Vec::new();
         let mut manifests = match base.current_snapshot() {
             None => Vec::new(),
             Some(parent) => listed(places, parent, base.format_version()).await?,
         };
-        if let Some(merged) = merge::merged(base, places, &manifests, self.snapshot, &folder).await? {
+        if merge && let Some(merged) = merge::merged(base, places, &manifests, self.snapshot, &folder).await? {
             written.push(merged.written);
             manifests = merged.manifests;
         }

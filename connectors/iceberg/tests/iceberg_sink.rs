@@ -219,6 +219,39 @@ async fn others_write_to_the_table_too() {
     assert!(history.commits.iter().all(|c| c.at_ms.is_some()));
 }
 
+/// A writer that commits all the time takes turns with another one, which has to come through without an error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_writer_starves_nobody() {
+    let lake = lake(plain_schema()).await;
+    let mut ours = anchored(&lake).await;
+    let mut options = lake.options("a");
+    options.job = "other".into();
+    let mut theirs = IcebergSink::new(options).unwrap();
+    theirs.recover(&[p(0)]).await.unwrap();
+    landed(theirs.commit(None, &anchor(0, 0)).await);
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let busy = tokio::spawn({
+        let done = done.clone();
+        async move {
+            let mut at = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                // The busy one may lose all its races: it has to be busy, no more.
+                if let Ok(Commit::Landed(_)) = theirs.commit(None, &range(0, at, at + 1)).await {
+                    at += 1;
+                }
+            }
+            at
+        }
+    });
+    for at in 0..15 {
+        landed(window(&mut ours, 0, at, at + 1).await);
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    let theirs = busy.await.unwrap();
+    assert!(theirs >= 5, "the other one was not busy: {theirs}");
+    assert_eq!(keys(&lake).await, of(0, 0..15));
+}
+
 /// The table is dropped and made again under the sink: no commit of the old one lands in the new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_table_of_the_same_name_is_another_table() {

@@ -19,6 +19,10 @@ const DESCRIBE: Duration = Duration::from_secs(2);
 const ONE_REQUEST: Duration = Duration::from_secs(5);
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
+/// The answer where no record is as young as the time asked for. Whatever is below (`RD_KAFKA_OFFSET_INVALID`, -1001)
+/// is no answer: taken for the end of a log it would say that records are gone.
+const NO_RECORD: i64 = -1;
+
 /// Asks brokers through a consumer's connections.
 pub(super) struct LogFacts<'a> {
     pub(super) consumer: &'a KafkaConsumer,
@@ -57,6 +61,8 @@ impl LogFacts<'_> {
                 Ok(answers) => {
                     for (partition, answer) in answers {
                         match answer {
+                            // A broker that is just starting answers without an error and without an offset.
+                            Ok(offset) if offset < NO_RECORD => {}
                             Ok(offset) => drop(found.insert(partition, offset)),
                             Err(error) => failed = Some((partition.to_string(), error)),
                         }
