@@ -117,11 +117,9 @@ impl IcebergRest {
         java.args(["-Xmx384m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
         java.arg("org.apache.iceberg.rest.RESTCatalogServer").current_dir(&self.folder);
         java.env("CATALOG_REST_PORT", self.port.to_string()).env("CATALOG_WAREHOUSE", &self.warehouse);
-        // With a write-ahead log readers and the one writer do not lock each other out. Several connections, for a
-        // request that finds none free may miss the signal of one that is given back, and sleeps for a second then.
-        let database = self.folder.join("catalog.db");
-        java.env("CATALOG_URI", format!("jdbc:sqlite:{}?journal_mode=WAL&busy_timeout=10000", database.display()));
-        java.env("CATALOG_CLIENTS", "8").env("CATALOG_JDBC_SCHEMA__VERSION", "V1");
+        java.env("CATALOG_URI", format!("jdbc:sqlite:{}", self.folder.join("catalog.db").display()));
+        // SQLite has one writer: one connection, so that none of them finds it locked.
+        java.env("CATALOG_CLIENTS", "1").env("CATALOG_JDBC_SCHEMA__VERSION", "V1");
         if let Some(endpoint) = &self.s3 {
             java.env("CATALOG_IO__IMPL", "org.apache.iceberg.aws.s3.S3FileIO")
                 .env("CATALOG_S3_ENDPOINT", endpoint)

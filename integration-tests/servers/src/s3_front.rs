@@ -1,8 +1,10 @@
-//! What stands before the S3 server: it makes conditional puts atomic, and faults on order.
+//! What stands before the S3 server: it makes conditional puts and copies atomic, and faults on order.
 //!
 //! S3Mock looks whether an object exists and then writes it, without a lock between the two: of four clients that create
-//! one object at once, up to four are told that they did (tried, 4.9.1). S3 itself lets one. So requests with
-//! `If-None-Match` go through here one at a time.
+//! one object at once, up to four are told that they did. A copy whose source is deleted meanwhile takes the target with
+//! it, also one that another copy had made: of 2,757 pairs of copies onto one object 7 ended without it although one was
+//! answered with 200 (both tried, 4.9.1). With S3 itself each is atomic. So requests with `If-None-Match`, copies and
+//! deletions go through here one at a time.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -89,7 +91,8 @@ impl Front {
 struct Request {
     line: String,
     bytes: Vec<u8>,
-    conditional: bool,
+    /// One of those that S3Mock does not do atomically.
+    alone: bool,
 }
 
 /// Serves one request and closes: the answer says so.
@@ -117,7 +120,7 @@ fn serve(client: TcpStream, server: SocketAddr, orders: &Orders, turn: &Mutex<()
         }
         _ => {}
     }
-    let _turn = request.conditional.then(|| turn.lock().unwrap_or_else(PoisonError::into_inner));
+    let _turn = request.alone.then(|| turn.lock().unwrap_or_else(PoisonError::into_inner));
     let mut upstream = TcpStream::connect_timeout(&server, Duration::from_secs(5))?;
     upstream.set_read_timeout(Some(PATIENCE))?;
     upstream.write_all(&request.bytes)?;
@@ -145,7 +148,8 @@ fn read(client: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
     if client.read_line(&mut line)? == 0 {
         return Ok(None);
     }
-    let (mut head, mut length, mut conditional) = (line.clone().into_bytes(), 0u64, false);
+    let mut alone = line.starts_with("DELETE ") || (line.starts_with("POST ") && line.contains("?delete"));
+    let (mut head, mut length) = (line.clone().into_bytes(), 0u64);
     loop {
         let mut header = String::new();
         if client.read_line(&mut header)? == 0 {
@@ -155,7 +159,7 @@ fn read(client: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
         if let Some(value) = lower.strip_prefix("content-length:") {
             length = value.trim().parse().map_err(|_| io::Error::other("no length"))?;
         }
-        conditional |= lower.starts_with("if-none-match:");
+        alone |= lower.starts_with("if-none-match:") || lower.starts_with("x-amz-copy-source:");
         if lower.starts_with("expect:") {
             // A client that asks first (the AWS SDK for Java) waits for seconds when nobody says yes.
             client.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -170,5 +174,5 @@ fn read(client: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
     }
     head.extend_from_slice(b"Connection: close\r\n\r\n");
     client.take(length).read_to_end(&mut head)?;
-    Ok(Some(Request { line, bytes: head, conditional }))
+    Ok(Some(Request { line, bytes: head, alone }))
 }
