@@ -9,6 +9,7 @@ pub mod clicks;
 pub mod evaluate;
 pub mod measure;
 pub mod parts;
+pub mod peers;
 pub mod report;
 pub mod topic;
 pub mod tree;
