@@ -1,7 +1,7 @@
 //! Whether a run wrote what it had to.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use arrow::array::{AsArray, RecordBatch};
@@ -58,6 +58,14 @@ fn memchr_purchase(value: &[u8]) -> Option<usize> {
 /// # Errors
 /// When something is missing, too much, or other than it should be.
 pub fn check(folder: &Path, workload: Workload, totals: &Totals) -> Result<Found> {
+    check_files(&parquet_files(folder)?, folder, workload, totals)
+}
+
+/// The same for these Parquet files of `folder`, whatever their names.
+///
+/// # Errors
+/// When something is missing, too much, or other than it should be.
+pub fn check_files(files: &[PathBuf], folder: &Path, workload: Workload, totals: &Totals) -> Result<Found> {
     let (column, rows, sum, tolerance) = match workload {
         Workload::W1 => ("seq", totals.records, totals.seq_sum as f64, 0.0),
         // Sums of floating-point products; a record more or less is far above this.
@@ -65,10 +73,10 @@ pub fn check(folder: &Path, workload: Workload, totals: &Totals) -> Result<Found
         Workload::W3 => bail!("w3 writes no files"),
     };
     let mut found = Found::default();
-    for path in parquet_files(folder)? {
+    for path in files {
         found.files += 1;
         found.bytes += path.metadata()?.len();
-        read(&path, column, &mut found).with_context(|| path.display().to_string())?;
+        read(path, column, &mut found).with_context(|| path.display().to_string())?;
     }
     if found.rows != rows || (found.sum - sum).abs() > tolerance {
         bail!(

@@ -2,8 +2,9 @@
 #![allow(unsafe_code)] // wait4: the standard library waits for a child without its resource usage
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -33,18 +34,9 @@ pub fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Usage> {
     let program = command.get_program().to_string_lossy().into_owned();
     let begun = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
-    let pid = i32::try_from(child.id())?;
-    let mut status = 0;
-    // SAFETY: a plain struct of integers, for which zero is a value; `wait4` fills it.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    loop {
-        // SAFETY: both pointers are to live values of the types it asks for, and `pid` is our unreaped child.
-        let reaped = unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) };
-        if reaped == pid {
-            break;
-        }
-        if reaped < 0 {
-            bail!("cannot wait for {program}: {}", std::io::Error::last_os_error());
+    let (status, usage) = loop {
+        if let Some(ended) = reap(&child)? {
+            break ended;
         }
         if begun.elapsed() > limit {
             child.kill()?;
@@ -52,17 +44,36 @@ pub fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Usage> {
             bail!("{program} still ran after {limit:?}:\n{}", tail(log, 15));
         }
         std::thread::sleep(Duration::from_millis(2));
-    }
+    };
     let wall = begun.elapsed();
-    if !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) != 0 {
-        bail!("{program} ended with status {status}:\n{}", tail(log, 15));
+    if !status.success() {
+        bail!("{program} ended with {status}:\n{}", tail(log, 15));
+    }
+    Ok(Usage { wall_seconds: wall.as_secs_f64(), ..usage })
+}
+
+/// How a child ended and what the kernel counted for it and for its children that it waited for, once it has; the wall
+/// clock is 0. It is gone after that: nothing may wait for it again.
+pub(crate) fn reap(child: &Child) -> Result<Option<(ExitStatus, Usage)>> {
+    let pid = i32::try_from(child.id())?;
+    let mut status = 0;
+    // SAFETY: a plain struct of integers, for which zero is a value; `wait4` fills it.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live values of the types it asks for, and `pid` is our unreaped child.
+    let reaped = unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) };
+    if reaped < 0 {
+        return Err(std::io::Error::last_os_error()).with_context(|| format!("cannot wait for process {pid}"));
+    }
+    if reaped != pid {
+        return Ok(None);
     }
     let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
-    Ok(Usage {
-        wall_seconds: wall.as_secs_f64(),
+    let usage = Usage {
+        wall_seconds: 0.0,
         cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         peak_rss_bytes: u64::try_from(usage.ru_maxrss)? * 1024,
-    })
+    };
+    Ok(Some((ExitStatus::from_raw(status), usage)))
 }
 
 #[cfg(test)]

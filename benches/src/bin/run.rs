@@ -7,10 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use tidemill_benches::binaries::{LIMIT, beside, build, fill};
 use tidemill_benches::check::{self, Found};
 use tidemill_benches::clicks::{MAX_RECORDS, Totals};
 use tidemill_benches::measure::{self, Usage};
@@ -51,9 +51,6 @@ struct Args {
     no_build: bool,
 }
 
-/// Longest a measured process may run.
-const LIMIT: Duration = Duration::from_secs(600);
-
 fn main() -> Result<()> {
     let args = Args::parse();
     if cfg!(debug_assertions) {
@@ -90,40 +87,6 @@ fn main() -> Result<()> {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Builds the measured binaries beside this one.
-fn build() -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "-p", "tidemill", "-p", "tidemill-benches", "--bins"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo build failed: {status}");
-    }
-    Ok(())
-}
-
-/// A binary that was built beside this one.
-fn beside(name: &str) -> Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    if !path.is_file() {
-        bail!("{} does not exist: run without --no-build", path.display());
-    }
-    Ok(path)
-}
-
-fn fill(brokers: &str, topic: &str, records: u64, home: &Path) -> Result<Totals> {
-    let log = home.join("generate.log");
-    let mut command = Command::new(beside("generate")?);
-    command.args([brokers, topic, &records.to_string()]);
-    measure::run(command, &log, LIMIT)?;
-    let said = fs::read_to_string(&log)?;
-    let last = said.lines().last().unwrap_or_default();
-    serde_json::from_str(last).with_context(|| format!("generate answered {last:?}"))
 }
 
 struct Bench<'a> {

@@ -1,0 +1,59 @@
+//! The binaries that are measured, built beside the one that measures.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::clicks::Totals;
+use crate::measure;
+
+/// Longest a measured process may run.
+pub const LIMIT: Duration = Duration::from_secs(600);
+
+/// Builds them.
+///
+/// # Errors
+/// When cargo fails.
+pub fn build() -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "-p", "tidemill", "-p", "tidemill-benches", "--bins"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("cargo build failed: {status}");
+    }
+    Ok(())
+}
+
+/// The path of one of them.
+///
+/// # Errors
+/// When it is not there.
+pub fn beside(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if !path.is_file() {
+        bail!("{} does not exist: run without --no-build", path.display());
+    }
+    Ok(path)
+}
+
+/// Makes a topic and fills it in a process of its own (`generate`), whose log goes into `home`: what it holds counts in
+/// nobody's memory.
+///
+/// # Errors
+/// When the topic is there already, or the broker does not take a record.
+pub fn fill(brokers: &str, topic: &str, records: u64, home: &Path) -> Result<Totals> {
+    let log = home.join("generate.log");
+    let mut command = Command::new(beside("generate")?);
+    command.args([brokers, topic, &records.to_string()]);
+    measure::run(command, &log, LIMIT)?;
+    let said = fs::read_to_string(&log)?;
+    let last = said.lines().last().unwrap_or_default();
+    serde_json::from_str(last).with_context(|| format!("generate answered {last:?}"))
+}

@@ -1,0 +1,299 @@
+//! Other engines at the same work, each resolved at a pinned version and run as its documentation advises. What they run is
+//! in `benches/peers/`.
+
+mod connect;
+mod jvm;
+pub mod report;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::binaries::{LIMIT, beside};
+use crate::check::{self, Found};
+use crate::clicks::Totals;
+use crate::measure::Usage;
+use crate::peers::jvm::Classes;
+use crate::workload::{Setting, Workload, config, out_topic};
+use crate::{topic, tree};
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Peer {
+    /// Tidemill itself.
+    Tidemill,
+    /// The raw loop (`src/bin/raw.rs`); W1 only.
+    Raw,
+    /// Apache Flink: SQL in W1, a `DataStream` in W3.
+    Flink,
+    /// Apache Spark's Structured Streaming.
+    Spark,
+    /// Kafka Connect with Apache Iceberg's sink; W1 only.
+    Connect,
+}
+
+impl Peer {
+    /// Its name and version.
+    #[must_use]
+    pub fn title(self) -> String {
+        match self {
+            Self::Tidemill => format!("Tidemill {}", env!("CARGO_PKG_VERSION")),
+            Self::Raw => "raw loop".into(),
+            Self::Flink => format!("Flink {}", jvm::FLINK.version),
+            Self::Spark => format!("Spark {}", jvm::SPARK.version),
+            Self::Connect => {
+                format!("Kafka Connect {} + Iceberg sink {}", connect::KAFKA_VERSION, jvm::CONNECT.version)
+            }
+        }
+    }
+
+    /// Its name on the command line and in file names.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tidemill => "tidemill",
+            Self::Raw => "raw",
+            Self::Flink => "flink",
+            Self::Spark => "spark",
+            Self::Connect => "connect",
+        }
+    }
+
+    /// What it promises with the settings it runs with, by its documentation; `None` where it does not do the workload.
+    #[must_use]
+    pub fn guarantee(self, workload: Workload) -> Option<&'static str> {
+        match (self, workload) {
+            (_, Workload::W2) | (Self::Raw | Self::Connect, Workload::W3) => None,
+            (Self::Raw, Workload::W1) => Some("none"),
+            (Self::Spark, Workload::W3) => Some("at-least-once"),
+            (Self::Spark, Workload::W1) => Some("exactly-once for readers of its metadata log"),
+            (Self::Tidemill | Self::Flink | Self::Connect, _) => Some("exactly-once"),
+        }
+    }
+
+    /// Whether it can do the work twice in one process: then it is shown warm, too.
+    #[must_use]
+    pub fn keeps_session(self) -> bool {
+        matches!(self, Self::Flink | Self::Spark)
+    }
+
+    fn classes(self) -> Option<&'static Classes> {
+        match self {
+            Self::Tidemill | Self::Raw => None,
+            Self::Flink => Some(&jvm::FLINK),
+            Self::Spark => Some(&jvm::SPARK),
+            Self::Connect => Some(&jvm::CONNECT),
+        }
+    }
+}
+
+/// The work of one process.
+#[derive(Clone, Debug)]
+pub struct Task<'a> {
+    /// W1 or W3.
+    pub workload: Workload,
+    /// `bootstrap.servers`.
+    pub brokers: &'a str,
+    /// The topic that is read.
+    pub topic: &'a str,
+    /// What is in it.
+    pub totals: &'a Totals,
+    /// The folder of this run alone, with a name that no other run on this broker has.
+    pub home: &'a Path,
+    /// `memory` of the daemon.
+    pub memory: &'a str,
+    /// How often the work is done in this process, each time from the topic's start into another output.
+    pub times: usize,
+}
+
+/// What a process took.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The whole process, from exec to exit.
+    pub whole: Usage,
+    /// Wall and CPU seconds of each time that the work was done in it, where it tells.
+    pub jobs: Vec<jvm::Job>,
+    /// What the last of them wrote.
+    pub found: Found,
+}
+
+/// A peer that is ready to run.
+#[derive(Debug)]
+pub struct Ready {
+    peer: Peer,
+    classpath: String,
+    options: PathBuf,
+}
+
+impl Ready {
+    /// Resolves what the peer needs into the cache, at the first call on a machine (100 to 300 MB each), and compiles its
+    /// job into `folder`.
+    ///
+    /// # Errors
+    /// When a tool is missing, something cannot be resolved, or the job does not compile.
+    pub fn make(peer: Peer, folder: &Path) -> Result<Self> {
+        let folder = folder.join(peer.name());
+        let (classpath, options) = match peer.classes() {
+            None => (String::new(), PathBuf::new()),
+            Some(classes) => classes.ready(&folder)?,
+        };
+        Ok(Self { peer, classpath, options })
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Does the work in a process of its own and checks all that it wrote.
+    ///
+    /// # Errors
+    /// When it fails, takes too long, or wrote something else than it should.
+    pub fn run(&self, task: &Task<'_>) -> Result<Done> {
+        fs::create_dir_all(task.home)?;
+        let outputs = outputs(self.peer, task);
+        for output in &outputs {
+            output.make(task)?;
+        }
+        let log = task.home.join("log");
+        let whole = match self.peer {
+            Peer::Connect => connect::run(self, task, &log)?,
+            _ => tree::run(self.command(task, &outputs)?, &log, LIMIT, None)?,
+        };
+        let mut found = Found::default();
+        for output in &outputs {
+            found = output.check(task)?;
+            output.remove(task)?;
+        }
+        let jobs = jvm::jobs(&log)?;
+        if self.peer.keeps_session() && jobs.len() != task.times {
+            bail!("{}: expected {} jobs, found {}", log.display(), task.times, jobs.len());
+        }
+        Ok(Done { whole, jobs, found })
+    }
+
+    fn command(&self, task: &Task<'_>, outputs: &[Output]) -> Result<Command> {
+        let mut command;
+        match self.peer {
+            Peer::Tidemill => {
+                let setting = Setting { memory: task.memory.to_owned(), window_factor: 1 };
+                let file = task.home.join("tidemill.toml");
+                fs::write(&file, config(task.workload, task.brokers, task.topic, task.home, &setting)?)?;
+                command = Command::new(beside("tidemill")?);
+                command.args(["run", "--config"]).arg(file);
+            }
+            Peer::Raw => {
+                command = Command::new(beside("raw")?);
+                let records = task.totals.records.to_string();
+                fs::create_dir_all(task.home.join("out"))?;
+                command.args([task.brokers, task.topic, &records]).arg(task.home.join("out/raw.parquet"));
+            }
+            Peer::Flink | Peer::Spark | Peer::Connect => {
+                command = self.java();
+                command.args(["Job", task.workload.name(), task.brokers, task.topic]).arg(task.home);
+                command.args(outputs.iter().map(Output::name));
+            }
+        }
+        command.current_dir(task.home);
+        Ok(command)
+    }
+
+    /// `java` with the peer's options and class path.
+    fn java(&self) -> Command {
+        jvm::java(&self.options, &self.classpath)
+    }
+}
+
+/// Where the work goes to.
+#[derive(Debug)]
+enum Output {
+    Folder(PathBuf),
+    Topic(String),
+}
+
+fn outputs(peer: Peer, task: &Task<'_>) -> Vec<Output> {
+    let folder = |name: &str| Output::Folder(task.home.join(name));
+    match (peer, task.workload) {
+        (Peer::Connect, _) => vec![folder(connect::DATA)],
+        (Peer::Tidemill, Workload::W3) => vec![Output::Topic(out_topic(task.home))],
+        (Peer::Tidemill | Peer::Raw, _) => vec![folder("out")],
+        (_, Workload::W3) => (1..=task.times).map(|n| Output::Topic(format!("{}-{n}", out_topic(task.home)))).collect(),
+        _ => (1..=task.times).map(|n| folder(&format!("out-{n}"))).collect(),
+    }
+}
+
+impl Output {
+    fn name(&self) -> String {
+        match self {
+            Self::Folder(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Topic(name) => name.clone(),
+        }
+    }
+
+    fn make(&self, task: &Task<'_>) -> Result<()> {
+        match self {
+            // They make it themselves.
+            Self::Folder(_) => Ok(()),
+            Self::Topic(name) => topic::create(task.brokers, name),
+        }
+    }
+
+    fn check(&self, task: &Task<'_>) -> Result<Found> {
+        match self {
+            Self::Folder(path) => check::check_files(&visible_files(path)?, path, task.workload, task.totals),
+            Self::Topic(name) => check::check_topic(task.brokers, name, task.totals),
+        }
+    }
+
+    fn remove(&self, task: &Task<'_>) -> Result<()> {
+        match self {
+            Self::Folder(path) => fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display())),
+            Self::Topic(name) => topic::delete(task.brokers, name),
+        }
+    }
+}
+
+/// The files of a folder as readers of Hive-like folders see them: those whose names begin with a dot or an underscore are
+/// hidden (Flink's unfinished files, Spark's log, checksums). Flink's finished files have no extension.
+fn visible_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let hidden = entry.file_name().to_string_lossy().starts_with(['.', '_']);
+        if entry.file_type()?.is_file() && !hidden {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_files_are_no_output() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        for name in ["part-0", ".part-1.inprogress", "_SUCCESS", "part-2.parquet", ".part-2.parquet.crc"] {
+            fs::write(dir.path().join(name), "").expect("writes");
+        }
+        fs::create_dir(dir.path().join("_spark_metadata")).expect("makes");
+        let names: Vec<String> = visible_files(dir.path())
+            .expect("lists")
+            .iter()
+            .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names, ["part-0", "part-2.parquet"]);
+    }
+
+    #[test]
+    fn nobody_is_asked_for_what_it_does_not_do() {
+        assert_eq!(Peer::Raw.guarantee(Workload::W3), None);
+        assert_eq!(Peer::Connect.guarantee(Workload::W3), None);
+        assert!(Peer::Flink.guarantee(Workload::W3).is_some());
+    }
+}
