@@ -11,7 +11,7 @@ use crate::metadata::Metadata;
 /// Neighbours on both sides of each record under test.
 const GOOD: &[u8] = br#"{"id":7,"name":"before","tags":["x","y"],"at":{"lat":1.5,"deep":[{"n":1},{"n":2}]}}"#;
 
-fn fields() -> Fields {
+pub(super) fn fields() -> Fields {
     let deep = DataType::Struct(vec![Field::new("n", DataType::Int64, false)].into());
     let at = Fields::from(vec![Field::new("lat", DataType::Float64, true), Field::new("deep", list(deep), true)]);
     Fields::from(vec![
