@@ -171,6 +171,21 @@ fn time_is_bounded_by_the_bytes_of_a_chunk() {
     assert!(started.elapsed().as_secs() < 40, "{:?}", started.elapsed());
 }
 
+/// Found by fuzzing: a record cut off before a long neighbour was read to the arena's end, and beyond it.
+#[test]
+fn a_cut_record_before_a_long_one_in_a_chunk_without_padding_is_refused() {
+    let options = JsonOptions::new(fields());
+    let long = [" ".repeat(79), "[".repeat(64) + &"]".repeat(64), "x".repeat(100), "1".repeat(70)];
+    for cut in [r#"{"id":1,"u"#, r#"{"id""#, r#"{"id":"#, r#"{"id":1,"tags":["a"#, r#"{"x":[1,"#, r#"{"id":1"#] {
+        for long in &long {
+            let values = [Some(cut.as_bytes()), Some(long.as_bytes())];
+            let decoded = JsonFormat::new(options.clone()).unwrap().decoder().decode(&super::unsealed(&values));
+            let causes: Vec<_> = decoded.rejects.iter().map(|r| r.cause).collect();
+            assert_eq!((causes.len(), causes[0], decoded.rows.num_rows()), (2, "not_json", 0), "{cut}");
+        }
+    }
+}
+
 #[test]
 fn depth_is_bounded() {
     // The record itself is one of them.

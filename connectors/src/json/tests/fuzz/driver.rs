@@ -120,7 +120,8 @@ impl Fuzzer {
         let what = target.execute(&records).err().unwrap_or_else(|| format!("only after other chunks: {what}"));
         // One finding for each way in which things are different.
         let kind: String = what.chars().take_while(|c| *c != '"').filter(|c| !c.is_ascii_digit()).collect();
-        if self.known.insert(format!("{which}{kind}")) {
+        let kind = if kind.starts_with("panicked") { kind } else { format!("{which}{kind}") };
+        if self.known.insert(kind) {
             let records: Vec<_> = records.iter().map(|r| shown(r.as_deref())).collect();
             self.found.push(format!("schema `{}`: {what}\n    records: {}", target.name, records.join(", ")));
         }
