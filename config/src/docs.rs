@@ -115,7 +115,7 @@ impl<'s> Docs<'s> {
             Some("duration") => return "[duration](#durations)".into(),
             Some("size") => return "[size](#sizes)".into(),
             Some("listen") => return "address".into(),
-            Some("start" | "until") => return "string or time".into(),
+            Some("start" | "until") => return "string, time or table of offsets".into(),
             _ => {}
         }
         if !words(schema).is_empty() {

@@ -33,7 +33,10 @@ fn orders_loads_with_the_values_shown() {
     assert_eq!(kafka.brokers.as_str(), "127.0.0.1:9092");
     assert_eq!(kafka.topics, [Text::from("orders")]);
     assert_eq!(kafka.group("orders"), "tidemill-orders");
-    assert_eq!((kafka.start, kafka.until, kafka.on_data_loss), (Start::Earliest, Some(Until::End), OnDataLoss::Fail));
+    assert_eq!(
+        (&kafka.start, &kafka.until, kafka.on_data_loss),
+        (&Start::Earliest, &Some(Until::End), OnDataLoss::Fail)
+    );
     assert_eq!(
         kafka.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(),
         [("client.id", "tidemill")]
@@ -83,7 +86,28 @@ fn minimal_is_ten_lines_and_all_defaults() {
     assert_eq!((job.on_error, job.delivery, &job.window), (OnError::Fail, Delivery::ExactlyOnce, &Window::default()));
     assert!(job.operators.is_empty() && job.dead_letter.is_none());
     let Source::Kafka(kafka) = &job.source else { panic!("kafka") };
-    assert_eq!((kafka.start, kafka.until, kafka.group("orders")), (Start::Earliest, None, "tidemill-orders".into()));
+    assert_eq!(
+        (&kafka.start, &kafka.until, kafka.group("orders")),
+        (&Start::Earliest, &None, "tidemill-orders".into())
+    );
+}
+
+#[test]
+fn backfill_begins_and_ends_at_one_seam() {
+    let loaded = example("backfill.toml");
+    assert_eq!(loaded.warnings, []);
+    let kafka = |job: &str| match &loaded.config.jobs[job].source {
+        Source::Kafka(kafka) => kafka.clone(),
+        Source::Generator(_) => panic!("kafka"),
+    };
+    let (live, past) = (kafka("orders"), kafka("orders-past"));
+    let (Start::Offsets(seam), Some(Until::Offsets(end))) = (&live.start, &past.until) else { panic!("offsets") };
+    assert_eq!(seam, end);
+    assert_eq!((&past.start, live.until), (&Start::Earliest, None));
+    let offsets: Vec<_> = seam.by_partition(&live.topics).collect();
+    assert_eq!(offsets, [(("orders", 0), 1_204_551), (("orders", 1), 1_198_007), (("orders", 2), 1_201_440)]);
+    assert_eq!(loaded.config.jobs["orders"].sink, loaded.config.jobs["orders-past"].sink);
+    assert_ne!(live.group("orders"), past.group("orders-past"));
 }
 
 #[test]

@@ -170,12 +170,39 @@ fn kafka() {
         ("topics = [\"t\"], start = \"erliest\"", "found \"erliest\"; did you mean \"earliest\""),
         (
             "topics = [\"t\"], start = \"2026-01-01\"",
-            "job.a.source.start: expected \"earliest\", \"latest\", \"committed\" or an RFC 3339 time",
+            "job.a.source.start: expected \"earliest\", \"latest\", \"committed\", an RFC 3339 time",
         ),
         ("topics = [\"t\"], start = 2026-01-01T00:00:00", "found the time 2026-01-01T00:00:00; as a time"),
         (
             "topics = [\"t\"], until = \"latest\"",
-            "job.a.source.until: expected \"end\" or an RFC 3339 time such as \"2026-01-31T00:00:00Z\", found \"latest\"",
+            "job.a.source.until: expected \"end\", an RFC 3339 time such as \"2026-01-31T00:00:00Z\", or a table of \
+             offsets such as { \"topic/0\" = 1000 }, found \"latest\"",
+        ),
+        (
+            "topics = [\"t\"], until = { \"t/x\" = 1 }",
+            "job.a.source.until.\"t/x\": expected a partition as \"TOPIC/NUMBER\", or with one topic its number, found \
+             \"t/x\"; the partition's number is missing",
+        ),
+        ("topics = [\"t\"], until = { \"t/0\" = -1 }", "job.a.source.until.\"t/0\": expected an integer of 0 or more"),
+        ("topics = [\"t\"], until = { 0 = \"5\" }", "expected an integer, found \"5\"; leave out the quotes"),
+        ("topics = [\"t\"], until = {}", "job.a.source.until: expected at least one partition"),
+        ("topics = [\"t\"], start = {}", "job.a.source.start: expected at least one partition"),
+        ("topics = [\"t\"], until = { \"u/0\" = 1 }", "job.a.source.until.\"u/0\": `topics` has no such topic"),
+        ("topics = [\"^t.*\"], until = { \"u/0\" = 1 }", "job.a.source.until.\"u/0\": `topics` has no such topic"),
+        ("topics = [\"t\", \"u\"], until = { 0 = 1 }", "job.a.source.until.0: which topic?"),
+        ("topics = [\"^t\"], start = { 0 = 1 }", "job.a.source.start.0: which topic?"),
+        ("topics = [\"t\"], until = { 0 = 1, \"t/0\" = 1 }", "job.a.source.until.\"t/0\": the same partition as \"0\""),
+        (
+            "topics = [\"t\"], start = { 0 = 10 }, until = { 0 = 9 }",
+            "job.a.source.until.0: expected an offset of 10 or more, which is this partition's `start`, found 9",
+        ),
+        (
+            "topics = [\"t\"], start = { 0 = 10, 1 = 10 }, until = { 0 = 10 }",
+            "job.a.source.start.1: `until` does not name this partition",
+        ),
+        (
+            "topics = [\"t\"], start = 2026-01-02T00:00:00Z, until = 2026-01-02T00:00:00Z",
+            "job.a.source.until: expected a time after `start` (2026-01-02T00:00:00Z)",
         ),
         ("topics = [\"t\"], on_data_loss = \"skip\"", "expected one of \"fail\", \"continue\""),
         ("topics = [\"t\"], consumer_group = \"\"", "job.a.source.consumer_group: expected a value"),

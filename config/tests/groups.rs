@@ -76,9 +76,36 @@ fn a_job_may_end_at_a_time() {
     for until in ["\"2026-01-31T00:00:00Z\"", "2026-01-31T00:00:00Z"] {
         let config = load(&with(until)).expect("loads").config;
         let tidemill_config::Source::Kafka(kafka) = &config.jobs["a"].source else { panic!("kafka") };
-        let Some(tidemill_config::Until::Time(time)) = kafka.until else { panic!("a time: {:?}", kafka.until) };
+        let Some(tidemill_config::Until::Time(time)) = &kafka.until else { panic!("a time: {:?}", kafka.until) };
         assert_eq!(time.timestamp(), 1_769_817_600);
         assert!(serde_json::to_string(&config).expect("json").contains("\"until\":\"2026-01-31T00:00:00Z\""));
     }
     says(&with("\"2026-01-31\""), "it needs date, time and zone");
+}
+
+#[test]
+fn a_job_may_begin_and_end_at_offsets() {
+    let with =
+        |topics: &str, bounds: &str| job("").replace("topics = [\"t\"]", &format!("topics = {topics}, {bounds}"));
+    let offsets = |text: &str| {
+        let config = load(text).expect("loads").config;
+        let json = serde_json::to_string(&config).expect("json");
+        let tidemill_config::Source::Kafka(kafka) = &config.jobs["a"].source else { panic!("kafka") };
+        let Some(tidemill_config::Until::Offsets(until)) = &kafka.until else { panic!("{:?}", kafka.until) };
+        let tidemill_config::Start::Offsets(start) = &kafka.start else { panic!("{:?}", kafka.start) };
+        let of = |offsets: &tidemill_config::Offsets| -> Vec<_> {
+            offsets.by_partition(&kafka.topics).map(|((topic, p), at)| format!("{topic}/{p} {at}")).collect()
+        };
+        (of(start), of(until), json)
+    };
+    let bounds = "start = { 0 = 5, \"t/1\" = 7 }, until = { 0 = 5, 1 = 9_000_000_000 }";
+    let (start, until, json) = offsets(&with("[\"t\"]", bounds));
+    assert_eq!(
+        (start.as_slice(), until.as_slice()),
+        (&["t/0 5", "t/1 7"].map(String::from)[..], &["t/0 5", "t/1 9000000000"].map(String::from)[..])
+    );
+    assert!(json.contains("\"until\":{\"0\":5,\"1\":9000000000}"), "{json}");
+    let (_, until, _) =
+        offsets(&with("[\"^t[.].*\", \"u\"]", "start = { \"t.a/0\" = 1 }, until = { \"t.a/0\" = 1, \"u/3\" = 2 }"));
+    assert_eq!(until, ["t.a/0 1", "u/3 2"]);
 }

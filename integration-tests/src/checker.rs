@@ -201,6 +201,21 @@ fn read_file(path: &Path, mut look: impl FnMut(&RecordBatch) -> Result<()>) -> R
     Ok(())
 }
 
+/// Where each row of a folder was read: topic, partition and offset, in order. One that is there twice comes twice.
+pub fn places(folder: &Path) -> Result<Vec<(String, i32, i64)>> {
+    let mut found = Vec::new();
+    for path in parquet_files(folder)? {
+        read_file(&path, |batch| {
+            let places = Places::of(batch)?;
+            let row = |i| (places.topics.value(i).to_owned(), places.partitions.value(i), places.offsets.value(i));
+            found.extend((0..batch.num_rows()).map(row));
+            Ok(())
+        })?;
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// The rows of a batch with the columns of a good record.
 pub fn rows_of(batch: &RecordBatch) -> Result<Vec<Row>> {
     let columns = RowColumns::of(batch)?;

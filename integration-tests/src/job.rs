@@ -23,6 +23,8 @@ pub struct Job {
     pub out: PathBuf,
     /// Dead letters' folder; `None`: `on_error = "skip"`.
     pub dead_letters: Option<PathBuf>,
+    /// `start`, as it is written.
+    pub start: String,
     /// Stop at the ends of the topic.
     pub until_end: bool,
     /// `max_age` of a window.
@@ -58,6 +60,7 @@ impl Job {
             instance: "a".to_owned(),
             out: root.join("out"),
             dead_letters: Some(root.join("rejected")),
+            start: "\"earliest\"".to_owned(),
             until_end: false,
             max_age: "300ms".to_owned(),
             max_rows: 500_000,
@@ -99,10 +102,11 @@ impl Job {
         let _ = write!(
             text,
             "[job.clicks.source]\ntype = \"kafka\"\nbrokers = \"{}\"\ntopics = [{}]\nconsumer_group = \"tidemill-{}\"\n\
-             start = \"earliest\"\n{}properties = {{ \"session.timeout.ms\" = \"{}\", \"heartbeat.interval.ms\" = \"{}\"{} }}\n{}\n\n",
+             start = {}\n{}properties = {{ \"session.timeout.ms\" = \"{}\", \"heartbeat.interval.ms\" = \"{}\"{} }}\n{}\n\n",
             self.brokers,
             topics.join(", "),
             self.topics[0],
+            self.start,
             if self.until_end { "until = \"end\"\n" } else { "" },
             self.session_timeout_ms,
             (self.session_timeout_ms / 5).min(3_000),

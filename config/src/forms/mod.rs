@@ -43,15 +43,23 @@ const FORMS: &[Form] = &[
     },
     Form {
         name: "start",
-        expected: "\"earliest\", \"latest\", \"committed\" or an RFC 3339 time such as \"2026-01-31T00:00:00Z\"",
+        expected: "\"earliest\", \"latest\", \"committed\", an RFC 3339 time such as \"2026-01-31T00:00:00Z\", or a table \
+                   of offsets such as { \"topic/0\" = 1000 }",
         example: "earliest",
         check: |text| start::parse(text).map(drop),
     },
     Form {
         name: "until",
-        expected: "\"end\" or an RFC 3339 time such as \"2026-01-31T00:00:00Z\"",
+        expected: "\"end\", an RFC 3339 time such as \"2026-01-31T00:00:00Z\", or a table of offsets such as \
+                   { \"topic/0\" = 1000 }",
         example: "end",
         check: |text| start::parse_until(text).map(drop),
+    },
+    Form {
+        name: "partition",
+        expected: "a partition as \"TOPIC/NUMBER\", or with one topic its number",
+        example: "0",
+        check: |text| start::parse_partition(text).map(drop),
     },
     Form {
         name: "listen",

@@ -1,4 +1,4 @@
-//! Where to start: a word or a time.
+//! Where to start and where to end: a word, a time, or offsets of partitions.
 
 use chrono::{DateTime, Utc};
 
@@ -6,8 +6,18 @@ use super::form_schema;
 use crate::near::did_you_mean;
 use crate::types::{Start, Until};
 
-form_schema!(impl Start, { "type": "string", "x-form": "start" });
-form_schema!(impl Until, { "type": "string", "x-form": "until" });
+form_schema!(impl Start, {
+    "type": ["string", "object"],
+    "x-form": "start",
+    "propertyNames": { "x-form": "partition" },
+    "additionalProperties": { "type": "integer", "minimum": 0 }
+});
+form_schema!(impl Until, {
+    "type": ["string", "object"],
+    "x-form": "until",
+    "propertyNames": { "x-form": "partition" },
+    "additionalProperties": { "type": "integer", "minimum": 0 }
+});
 
 /// Reads a word or an RFC 3339 time.
 pub(crate) fn parse(text: &str) -> Result<Start, String> {
@@ -34,6 +44,21 @@ pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
     }
 }
 
+/// Reads `TOPIC/PARTITION`, or `PARTITION` alone.
+pub(crate) fn parse_partition(text: &str) -> Result<(Option<&str>, i32), String> {
+    let (topic, number) = match text.rsplit_once('/') {
+        Some(("", _)) => return Err("the topic is missing".into()),
+        Some((topic, number)) => (Some(topic), number),
+        None => (None, text),
+    };
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    match number.parse() {
+        Ok(number) if digits => Ok((topic, number)),
+        _ if digits => Err("the partition's number is too large".into()),
+        _ => Err("the partition's number is missing".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +77,14 @@ mod tests {
         assert!(matches!(parse_until("2026-01-31T00:00:00Z"), Ok(Until::Time(_))));
         assert!(parse_until("earliest").is_err() && parse_until("2026-01-31").is_err());
         assert_eq!(parse_until("edn"), Err("did you mean \"end\"".into()));
+    }
+
+    #[test]
+    fn partitions_are_numbers_with_or_without_a_topic() {
+        assert_eq!(parse_partition("orders/0"), Ok((Some("orders"), 0)));
+        assert_eq!(parse_partition("12"), Ok((None, 12)));
+        for bad in ["", "orders", "orders/", "/1", "orders/-1", "orders/+1", "orders/x", "1.5", "99999999999"] {
+            assert!(parse_partition(bad).is_err(), "{bad}");
+        }
     }
 }

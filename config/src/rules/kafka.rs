@@ -26,6 +26,7 @@ pub(super) fn check(rules: &mut Rules<'_>, path: &str, kafka: &Kafka) {
             "not with group_protocol = \"consumer\": the broker refuses a restarted member until its old session ends",
         );
     }
+    super::bounds::check(rules, path, kafka);
     rules.inline_secrets(&format!("{path}.properties"), &kafka.properties);
 }
 

@@ -1,6 +1,7 @@
 //! The rules about values that the types alone do not say: ranges, and what goes together. Each rule says its own
 //! fault; all are said at once.
 
+mod bounds;
 mod columns;
 mod groups;
 mod iceberg;

@@ -26,7 +26,7 @@ pub use sink_delta::{Delta, SchemaEvolution};
 pub use sink_iceberg::{Iceberg, IcebergCatalog, IcebergRest};
 pub use sink_kafka::{JsonMessage, KafkaSink, MessageCompression, MessageFormat, Partitioner, RawMessage};
 pub use sink_postgres::{Postgres, PostgresMode};
-pub use source::{Generator, GroupProtocol, Kafka, OnDataLoss, Source, Start, Until};
+pub use source::{Generator, GroupProtocol, Kafka, Offsets, OnDataLoss, Source, Start, Until};
 pub use storage::{S3, Storage};
 
 /// Everything a daemon is told: itself, and its jobs.

@@ -1,5 +1,6 @@
 //! Where records come from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -33,12 +34,15 @@ pub struct Kafka {
     #[schemars(extend("x-default" = "`tidemill-<job>`"))]
     pub consumer_group: Option<Text>,
     /// Where the job's first start begins in the partitions it finds: `earliest`, `latest`, `committed` (the consumer
-    /// group's offsets) or an RFC 3339 time. Partitions that appear later begin at their low end. Without effect once
-    /// the sink holds positions.
+    /// group's offsets), an RFC 3339 time, or a table of offsets such as `{ "orders/0" = 1500, "orders/1" = 1720 }`
+    /// (with one topic also `{ 0 = 1500, 1 = 1720 }`), in which partitions that are not named begin at their low end.
+    /// Partitions that appear later begin at their low end. Without effect once the sink holds positions.
     #[serde(default)]
     pub start: Start,
     /// `end`: read to the ends of the partitions as they are at the start, then finish. An RFC 3339 time: to each
-    /// partition's first record of this time or later, or to its end as it is at the start where there is none.
+    /// partition's first record of this time or later, or to its end as it is at the start where there is none. A table
+    /// of offsets, written as in `start`: up to these offsets and not including them, waiting for records that are not
+    /// there yet; of partitions that are not named nothing is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-default" = "never"))]
     pub until: Option<Until>,
@@ -73,8 +77,38 @@ impl Kafka {
     }
 }
 
+/// Offsets by partition, as they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offsets(pub(crate) BTreeMap<String, i64>);
+
+impl Offsets {
+    /// The offsets by topic and partition. `topics`: those of the source, one of which a bare number is of.
+    pub fn by_partition<'a>(&'a self, topics: &'a [Text]) -> impl Iterator<Item = ((&'a str, i32), i64)> {
+        self.0.iter().filter_map(|(key, offset)| {
+            let (topic, partition) = start::parse_partition(key).ok()?;
+            Some(((topic.or_else(|| topics.first().map(Text::as_str))?, partition), *offset))
+        })
+    }
+}
+
+impl fmt::Display for Offsets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries: Vec<String> = self.0.iter().map(|(key, offset)| format!("{key:?} = {offset}")).collect();
+        write!(f, "{{ {} }}", entries.join(", "))
+    }
+}
+
+/// A word or a time, or a table of offsets.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Offsets(Offsets),
+}
+
 /// Where a job's first start begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// At the low ends.
     #[default]
@@ -85,6 +119,8 @@ pub enum Start {
     Committed,
     /// At the first record of this time or later.
     Time(DateTime<Utc>),
+    /// At these offsets.
+    Offsets(Offsets),
 }
 
 impl fmt::Display for Start {
@@ -94,29 +130,38 @@ impl fmt::Display for Start {
             Self::Latest => f.write_str("latest"),
             Self::Committed => f.write_str("committed"),
             Self::Time(time) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            Self::Offsets(offsets) => offsets.fmt(f),
         }
     }
 }
 
 impl Serialize for Start {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self {
+            Self::Offsets(offsets) => offsets.serialize(serializer),
+            _ => serializer.collect_str(self),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Start {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        start::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        match Written::deserialize(deserializer)? {
+            Written::Text(text) => start::parse(&text).map_err(serde::de::Error::custom),
+            Written::Offsets(offsets) => Ok(Self::Offsets(offsets)),
+        }
     }
 }
 
 /// Where a bounded job ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
     /// At the ends of the partitions as they are at the start.
     End,
     /// At the first record of this time or later.
     Time(DateTime<Utc>),
+    /// Before these offsets; partitions that are not named are not read.
+    Offsets(Offsets),
 }
 
 impl Serialize for Until {
@@ -124,13 +169,17 @@ impl Serialize for Until {
         match self {
             Self::End => serializer.serialize_str("end"),
             Self::Time(time) => serializer.collect_str(&Start::Time(*time)),
+            Self::Offsets(offsets) => offsets.serialize(serializer),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Until {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        start::parse_until(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        match Written::deserialize(deserializer)? {
+            Written::Text(text) => start::parse_until(&text).map_err(serde::de::Error::custom),
+            Written::Offsets(offsets) => Ok(Self::Offsets(offsets)),
+        }
     }
 }
 

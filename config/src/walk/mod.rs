@@ -78,6 +78,10 @@ impl<'s> Walk<'s> {
     fn checked(&mut self, path: &str, node: &Node, schema: &'s Json) -> Option<Json> {
         let target = resolve(self.schema, schema);
         if let Some(form) = target.get("x-form").and_then(Json::as_str).and_then(forms::find) {
+            // Some forms may be written as a table instead.
+            if matches!(node.value, Value::Table(_)) && target.get("additionalProperties").is_some() {
+                return self.table(path, node, target);
+            }
             self.form(path, node, form, target)
         } else if !variants(target).is_empty() {
             self.tagged(path, node, target)

@@ -30,6 +30,8 @@ pub(super) struct JsonDecoder {
     cx: Context,
     /// A record apart from its neighbours.
     alone: Vec<u8>,
+    /// The chunk ends with [`PADDING`] zeros.
+    sealed: bool,
 }
 
 const ONE_OBJECT: &str = "one JSON object";
@@ -43,7 +45,7 @@ impl JsonDecoder {
     ) -> Self {
         let root = Object::new(&options.fields, |i| read[i], "");
         let cx = Context { coerce: options.coerce, ..Context::default() };
-        Self { options, schema, unknown, root, cx, alone: Vec::new() }
+        Self { options, schema, unknown, root, cx, alone: Vec::new(), sealed: false }
     }
 
     /// Appends the record `buf[range]` to the columns, or leaves them as they were.
@@ -62,8 +64,9 @@ impl JsonDecoder {
             return Err(Box::new((Cause::NotJson, format!("expected UTF-8, found other at byte {}", e.valid_up_to()))));
         }
         let rows = self.root.len();
-        // Only a chunk that was not sealed has a record without readable bytes behind it.
-        let result = if range.end + PADDING <= buf.len() {
+        // A record without an end is read on into its neighbours, up to a byte that cannot be: the zeros behind the last
+        // record at the latest. Without them it has to be apart.
+        let result = if self.sealed && range.end + PADDING <= buf.len() {
             parse(&mut self.root, &mut self.cx, &self.unknown, buf, range)
         } else {
             isolate(&mut self.alone, value);
@@ -174,6 +177,7 @@ fn finish_text(cx: &mut Context, buf: &[u8], mut p: usize, end: usize) -> Result
 impl Decoder for JsonDecoder {
     fn decode(&mut self, chunk: &Chunk) -> Decoded {
         let buf = chunk.arena();
+        self.sealed = buf.ends_with(&[0; PADDING]);
         let mut picks = Picks::default();
         let mut rejects = Vec::new();
         let mut tombstones_skipped = 0;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::LazyLock;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
@@ -17,6 +18,17 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Cause, JsonOptions, MAX_DEPTH, Tombstones};
+
+macro_rules! pattern {
+    ($name:ident, $pattern:literal) => {
+        static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($pattern).unwrap());
+    };
+}
+
+pattern!(NUMBER, r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$");
+pattern!(DATE, r"^([0-9]{4})-([0-9]{2})-([0-9]{2})$");
+pattern!(CLOCK, r"^([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?");
+pattern!(ZONE, r"^(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))$");
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,8 +195,7 @@ fn value(options: &JsonOptions, field: &Field, json: &Json) -> Result<Cell, Caus
         }
         (DataType::Decimal128(precision, scale), Json::Number(t)) => Cell::Int(decimal(t, *precision, *scale)?),
         (DataType::Decimal128(precision, scale), Json::Text(t)) => {
-            let number = Regex::new(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$").unwrap();
-            if !number.is_match(t) || t.ends_with('\n') {
+            if !NUMBER.is_match(t) || t.ends_with('\n') {
                 return Err(Cause::Text);
             }
             Cell::Int(decimal(t, *precision, *scale)?)
@@ -282,15 +293,14 @@ fn years() -> std::ops::Range<i128> {
 }
 
 fn date(text: &str) -> Option<i128> {
-    let found = Regex::new(r"^([0-9]{4})-([0-9]{2})-([0-9]{2})$").unwrap().captures(text)?;
+    let found = DATE.captures(text)?;
     let part = |i: usize| found[i].parse().unwrap();
     NaiveDate::from_ymd_opt(part(1) as i32, part(2), part(3)).map(days)
 }
 
 /// Nanoseconds since midnight, and what follows.
 fn clock(text: &str) -> Option<(i128, &str)> {
-    let pattern = Regex::new(r"^([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?").unwrap();
-    let found = pattern.captures(text)?;
+    let found = CLOCK.captures(text)?;
     let part = |i: usize| found[i].parse().unwrap();
     let time = NaiveTime::from_hms_opt(part(1), part(2), part(3))?;
     let fraction: String = found.get(4).map_or("", |f| f.as_str()).chars().chain("000000000".chars()).take(9).collect();
@@ -302,7 +312,7 @@ fn clock(text: &str) -> Option<(i128, &str)> {
 fn timestamp(text: &str) -> Option<i128> {
     let day = date(text.get(..10)?)?;
     let (nanos, zone) = clock(text.get(10..)?.strip_prefix(['T', 't', ' '])?)?;
-    let found = Regex::new(r"^(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))$").unwrap().captures(zone)?;
+    let found = ZONE.captures(zone)?;
     let part = |i: usize| found.get(i).map_or(0, |m| m.as_str().parse::<i128>().unwrap());
     if part(2) > 23 || part(3) > 59 {
         return None;

@@ -5,13 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
+use tidemill_engine::partition::Partition;
 use tidemill_engine::source::SourceError;
 
 use super::properties;
 
 /// Where a job starts that has no position yet. Applies to the partitions known at the job's first anchor; partitions
 /// that appear later start at their low end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     /// The first offset still in the log.
     Earliest,
@@ -21,16 +22,22 @@ pub enum Start {
     Committed,
     /// The first record whose broker timestamp is this (ms since the epoch) or later; the end of the log if none is.
     Time(i64),
+    /// These offsets; a partition that is not named starts at its low end. An offset beyond the log's end, and a
+    /// partition that does not exist, are errors; one below the low end is data loss.
+    Offsets(BTreeMap<Partition, i64>),
 }
 
 /// When a bounded job is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
     /// At the ends of the logs as they were when each partition was first begun.
     End,
     /// At the first record of each partition whose broker timestamp is this (ms since the epoch) or later, or at the
     /// log's end as it was when the partition was first begun if there is none.
     Time(i64),
+    /// Before these offsets, waiting for records that are not there yet. Of a partition that is not named nothing is
+    /// read; one that does not exist is an error.
+    Offsets(BTreeMap<Partition, i64>),
 }
 
 /// What to do when records between the wanted position and the log are gone.

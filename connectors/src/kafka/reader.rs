@@ -25,6 +25,8 @@ struct Bound {
     stops: Vec<i64>,
     /// Slots that have not come to their stop.
     open: BTreeSet<Slot>,
+    /// Slots that have since they were last asked for.
+    done: Vec<Slot>,
 }
 
 /// What one run reads with.
@@ -45,7 +47,7 @@ impl Reader {
         let partitions: Arc<[Partition]> = begins.iter().map(|(p, _)| p.clone()).collect();
         let bound = stop_at.map(|stops| {
             let below = (0..).zip(begins.iter().zip(&stops)).filter(|(_, ((_, at), stop))| at < *stop);
-            Bound { open: below.map(|(slot, _)| slot).collect(), stops }
+            Bound { open: below.map(|(slot, _)| slot).collect(), stops, done: Vec::new() }
         });
         Self {
             batch: Batch::new(consumer, BATCH_RECORDS),
@@ -76,6 +78,20 @@ impl Reader {
     /// True when a bounded source has given everything.
     pub(super) fn is_done(&self) -> bool {
         self.bound.as_ref().is_some_and(|b| b.open.is_empty())
+    }
+
+    /// Partitions of a bounded source that have come to their stop since this was last asked.
+    pub(super) fn take_done(&mut self) -> Vec<Partition> {
+        let done = self.bound.as_mut().map(|b| std::mem::take(&mut b.done)).unwrap_or_default();
+        done.into_iter().map(|slot| self.slots.partitions()[slot as usize].clone()).collect()
+    }
+
+    /// All partitions of a bounded source that have come to their stop, or began behind it.
+    pub(super) fn all_done(&mut self) -> Vec<Partition> {
+        let Some(bound) = &mut self.bound else { return Vec::new() };
+        bound.done.clear();
+        let slots = (0..).zip(self.slots.partitions().iter());
+        slots.filter(|(slot, _)| !bound.open.contains(slot)).map(|(_, p)| p.clone()).collect()
     }
 
     /// Waits up to `timeout` for a message and keeps it for the next [`deliver`](Self::deliver).
@@ -152,6 +168,7 @@ impl Reader {
         let stop = bound.stops[slot as usize];
         intake.advance(slot, next.min(stop));
         if next >= stop && bound.open.remove(&slot) {
+            bound.done.push(slot);
             tracing::debug!(partition = %self.slots.partitions()[slot as usize], stop, "read to its end");
         }
     }

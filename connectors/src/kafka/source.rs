@@ -86,6 +86,8 @@ pub struct KafkaSource {
     absent: Vec<String>,
     /// Ends of a bounded source, resolved once for each partition.
     stops: BTreeMap<Partition, i64>,
+    /// Partitions that were read to their end and are paused: the client would keep that beyond an assignment.
+    paused: Vec<Partition>,
     /// Ends of the logs at `begin`.
     ends: BTreeMap<Partition, i64>,
     /// What landed and is not committed to the group yet.
@@ -139,6 +141,7 @@ impl KafkaSource {
             looked_at: None,
             absent: Vec::new(),
             stops: BTreeMap::new(),
+            paused: Vec::new(),
             ends: BTreeMap::new(),
             landed: Positions::default(),
             committed: Positions::default(),
@@ -322,6 +325,7 @@ impl KafkaSource {
             // The run ends before it reads anything: `event` says so.
             return Ok(());
         }
+        self.resume_done();
         let consumer = self.consumer()?;
         let Some(reader) = &mut self.reader else { return Ok(()) };
         reader.renew_queue(&consumer);
@@ -351,24 +355,70 @@ impl KafkaSource {
             // It may have come just before the calls above, which then counted as its answer.
             self.lost = true;
             self.metadata.forget();
+            return Ok(());
         }
-        Ok(())
+        let done = self.reader.as_mut().map(Reader::all_done).unwrap_or_default();
+        self.pause_done(done)
     }
 
     /// Where each partition of a bounded source stops; resolved once for each.
     fn stops(&mut self, facts: &LogFacts<'_>, partitions: &[Partition]) -> Result<Option<Vec<i64>>, SourceError> {
-        let Some(until) = self.options.until else { return Ok(None) };
+        let Some(until) = &self.options.until else { return Ok(None) };
         let new: Vec<Partition> = partitions.iter().filter(|p| !self.stops.contains_key(*p)).cloned().collect();
         if !new.is_empty() {
             let committed = self.options.read_committed();
             let ends = facts.offsets(&new, OffsetSpec::Latest, committed)?;
             let wanted = match until {
                 Until::End => BTreeMap::new(),
-                Until::Time(ms) => facts.offsets(&new, OffsetSpec::Time(ms), committed)?,
+                Until::Time(ms) => facts.offsets(&new, OffsetSpec::Time(*ms), committed)?,
+                Until::Offsets(named) => {
+                    self.all_exist(facts, "until", named)?;
+                    for (partition, end) in &ends {
+                        let stop = start::stop_at(named, partition);
+                        if stop > *end {
+                            tracing::info!(job = self.options.job, %partition, end, until = stop, "waits for records");
+                        }
+                    }
+                    new.iter().map(|p| (p.clone(), start::stop_at(named, p))).collect()
+                }
             };
             self.stops.extend(ends.iter().map(|(p, end)| (p.clone(), start::or_else(&wanted, p, *end))));
         }
         Ok(Some(partitions.iter().map(|p| self.stops.get(p).copied().unwrap_or(0)).collect()))
+    }
+
+    /// Every partition that is named by hand has to be there: a job would end without it.
+    fn all_exist(&self, facts: &LogFacts<'_>, key: &str, named: &BTreeMap<Partition, i64>) -> Result<(), SourceError> {
+        let known = facts.known_partitions(&self.options.topics, &[])?;
+        match start::unknown(named, &known) {
+            None => Ok(()),
+            Some(unknown) => Err(SourceError::person(format!(
+                "`{key}` of job {} names partitions that do not exist: {unknown}; correct it",
+                self.options.job
+            ))),
+        }
+    }
+
+    /// Fetches no more of partitions that have come to their end: what lies behind it would be thrown away here.
+    fn pause_done(&mut self, done: Vec<Partition>) -> Result<(), SourceError> {
+        if done.is_empty() {
+            return Ok(());
+        }
+        let list = offsets(done.iter().map(|p| (p, 0)));
+        let paused = self.consumer()?.pause(&list);
+        self.paused.extend(done);
+        paused.map_err(|e| SourceError::retry(format!("cannot pause partitions that were read to their end: {e}")))
+    }
+
+    /// Takes back what [`pause_done`](Self::pause_done) did, while the partitions are assigned.
+    fn resume_done(&mut self) {
+        let paused = std::mem::take(&mut self.paused);
+        if let (Some(consumer), false) = (&self.consumer, paused.is_empty()) {
+            let list = offsets(paused.iter().map(|p| (p, 0)));
+            if let Err(error) = consumer.resume(&list) {
+                tracing::debug!(job = self.options.job, %error, "partitions not resumed");
+            }
+        }
     }
 
     /// Commits landed positions to the group, at most once a second, without waiting.
@@ -471,7 +521,7 @@ impl Source for KafkaSource {
         let ids = facts.topic_ids(&topics(partitions))?;
         let committed = self.options.read_committed();
         let low = facts.offsets(partitions, OffsetSpec::Earliest, committed)?;
-        let found = match self.options.start {
+        let found = match &self.options.start {
             _ if !first => low,
             Start::Earliest => low,
             Start::Latest => facts.offsets(partitions, OffsetSpec::Latest, committed)?,
@@ -481,8 +531,15 @@ impl Source for KafkaSource {
             }
             Start::Time(ms) => {
                 let end = facts.offsets(partitions, OffsetSpec::Latest, committed)?;
-                let wanted = facts.offsets(partitions, OffsetSpec::Time(ms), committed)?;
+                let wanted = facts.offsets(partitions, OffsetSpec::Time(*ms), committed)?;
                 end.iter().map(|(p, end)| (p.clone(), start::or_else(&wanted, p, *end))).collect()
+            }
+            Start::Offsets(named) => {
+                self.all_exist(&facts, "start", named)?;
+                let high = facts.offsets(partitions, OffsetSpec::Latest, false)?;
+                let pass_lost = self.options.on_data_loss == OnDataLoss::Continue;
+                start::at_offsets(named, &low, &high, pass_lost)
+                    .map_err(|wrong| SourceError::person(format!("job {}: {wrong}", self.options.job)))?
             }
         };
         Ok(found
@@ -549,6 +606,8 @@ impl Source for KafkaSource {
         if reader.is_done() {
             return Ok(SourceEvent::End);
         }
+        let done = reader.take_done();
+        self.pause_done(done)?;
         if took || !intake.has_room() {
             return Ok(event);
         }
@@ -596,6 +655,7 @@ impl Source for KafkaSource {
         }
         self.metadata.forget();
         self.reader = None;
+        self.resume_done();
         self.lost = false;
         loop {
             match self.answer_next() {
@@ -624,7 +684,14 @@ impl Source for KafkaSource {
 
     fn ends(&self) -> BTreeMap<Partition, i64> {
         let Some(consumer) = &self.consumer else { return BTreeMap::new() };
-        lag::ends(consumer, self.membership.assigned().iter(), &self.ends)
+        let mut ends = lag::ends(consumer, self.membership.assigned().iter(), &self.ends);
+        // What lies behind the end of a bounded source is none of its lag.
+        for (partition, stop) in &self.stops {
+            if let Some(end) = ends.get_mut(partition) {
+                *end = (*end).min(*stop);
+            }
+        }
+        ends
     }
 
     fn close(&mut self) {

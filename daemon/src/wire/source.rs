@@ -8,6 +8,7 @@ use tidemill_connectors::generator::{GeneratorOptions, GeneratorSource};
 use tidemill_connectors::kafka::{GroupMetadataSlot, KafkaOptions, KafkaSource, OnDataLoss, Start, Until, properties};
 use tidemill_engine::clock::Clock;
 use tidemill_engine::job::MakeSource;
+use tidemill_engine::partition::Partition;
 
 use super::budget::Budget;
 use crate::state::State;
@@ -27,6 +28,10 @@ fn plain(kafka: &config::Kafka) -> BTreeMap<String, String> {
     plain
 }
 
+fn offsets(offsets: &config::Offsets, kafka: &config::Kafka) -> BTreeMap<Partition, i64> {
+    offsets.by_partition(&kafka.topics).map(|((topic, index), at)| (Partition::new(topic, index), at)).collect()
+}
+
 /// Settings of the Kafka source, for `instance`.
 #[must_use]
 pub fn kafka_options(kafka: &config::Kafka, job: &str, instance: &str, budget: Budget) -> KafkaOptions {
@@ -36,15 +41,17 @@ pub fn kafka_options(kafka: &config::Kafka, job: &str, instance: &str, budget: B
         brokers: kafka.brokers.as_str().to_owned(),
         topics: kafka.topics.iter().map(|t| t.as_str().to_owned()).collect(),
         group: kafka.group(job),
-        start: match kafka.start {
+        start: match &kafka.start {
             config::Start::Earliest => Start::Earliest,
             config::Start::Latest => Start::Latest,
             config::Start::Committed => Start::Committed,
             config::Start::Time(time) => Start::Time(time.timestamp_millis()),
+            config::Start::Offsets(at) => Start::Offsets(offsets(at, kafka)),
         },
-        until: kafka.until.map(|until| match until {
+        until: kafka.until.as_ref().map(|until| match until {
             config::Until::End => Until::End,
             config::Until::Time(time) => Until::Time(time.timestamp_millis()),
+            config::Until::Offsets(at) => Until::Offsets(offsets(at, kafka)),
         }),
         on_data_loss: match kafka.on_data_loss {
             config::OnDataLoss::Fail => OnDataLoss::Fail,

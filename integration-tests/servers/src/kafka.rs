@@ -13,6 +13,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::jars;
 use crate::process::{Guarded, tail};
@@ -205,6 +206,14 @@ impl Kafka {
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let gone = self.admin(async |admin, options| admin.delete_topics(&[name], options).await)?;
         one_result(gone).with_context(|| format!("cannot delete topic {name}"))
+    }
+
+    /// Deletes all records of a partition below an offset: its log's low end is there then.
+    pub fn delete_records(&self, topic: &str, partition: i32, below: i64) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(below))?;
+        let gone = self.admin(async |admin, options| admin.delete_records(&list, options).await)?;
+        gone.elements().iter().try_for_each(|e| e.error()).with_context(|| format!("cannot delete records of {topic}"))
     }
 
     /// Raises the number of partitions to `partitions`.

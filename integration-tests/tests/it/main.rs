@@ -1,6 +1,7 @@
 //! All integration tests: one binary (one link, one shared broker).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod backfill;
 mod bounded;
 mod control;
 mod deaths;

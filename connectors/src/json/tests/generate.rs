@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -16,7 +16,7 @@ pub(super) struct Generator {
 }
 
 /// Values that one type or another takes, or just not.
-const VALUES: &[&str] = &[
+pub(super) const VALUES: &[&str] = &[
     "0",
     "-0",
     "1",
@@ -222,6 +222,29 @@ const VALUES: &[&str] = &[
 const KEYS: &[&str] =
     &["a", "b", "c", "id", "a key", "a_rather_long_field_name", "exactly_13_ch", "é", "\"", "\\", "", "f0", "x\ty"];
 
+/// Bits of an integer that the type takes for certain, and whether it takes negative ones.
+fn width(of: &DataType) -> (u32, bool) {
+    use TimeUnit::{Microsecond, Millisecond, Second};
+    match of {
+        DataType::Int8 => (7, true),
+        DataType::Int16 => (15, true),
+        DataType::Int32 => (31, true),
+        DataType::UInt8 => (8, false),
+        DataType::UInt16 => (16, false),
+        DataType::UInt32 => (32, false),
+        DataType::UInt64 => (64, false),
+        DataType::Date32 => (19, true),
+        DataType::Time32(Second) => (16, false),
+        DataType::Time32(_) => (26, false),
+        DataType::Time64(Microsecond) => (36, false),
+        DataType::Time64(_) => (46, false),
+        DataType::Timestamp(Second, _) => (35, true),
+        DataType::Timestamp(Millisecond, _) => (45, true),
+        DataType::Timestamp(Microsecond, _) => (55, true),
+        _ => (63, true),
+    }
+}
+
 impl Generator {
     pub(super) fn new(seed: u64) -> Self {
         Self { rng: SmallRng::seed_from_u64(seed) }
@@ -342,9 +365,10 @@ impl Generator {
             }
             DataType::Float32 | DataType::Float64 => {
                 let bits = self.rng.random::<u64>();
+                let single = *field.data_type() == DataType::Float32 && !self.once_in(fault_in);
                 let float = match self.rng.random_range(0..4) {
-                    0 => f64::from_bits(bits),
-                    1 => f64::from(f32::from_bits(bits as u32)),
+                    0 if !single => f64::from_bits(bits),
+                    0 | 1 => f64::from(f32::from_bits(bits as u32)),
                     2 => (bits % 1_000_000) as f64 / 100.0,
                     _ => bits as f64,
                 };
@@ -363,7 +387,9 @@ impl Generator {
                 if self.once_in(2) =>
             {
                 let mut two = |max: u32| self.rng.random_range(1..=max);
-                let date = format!("{:02}{:02}-{:02}-{:02}", two(20), two(98), two(12), two(28));
+                let nanos = matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _));
+                let century = if nanos { 18 + two(2) } else { two(20) };
+                let date = format!("{century:02}{:02}-{:02}-{:02}", two(98), two(12), two(28));
                 let time = format!("{:02}:{:02}:{:02}", two(23), two(59), two(59));
                 let fraction = ["", ".5", ".123", ".123456", ".999999999"][two(5) as usize - 1];
                 let zone = ["Z", "Z", "z", "+01:00", "-12:30"][two(5) as usize - 1];
@@ -375,10 +401,10 @@ impl Generator {
                 let _ = write!(out, "\"{text}\"");
             }
             _ => {
-                let bits = self.rng.random_range(1..64);
-                let magnitude = self.rng.random::<u64>() >> bits;
-                let sign = if self.once_in(3) { "-" } else { "" };
-                let _ = write!(out, "{sign}{}", if self.once_in(2) { magnitude % 100 } else { magnitude });
+                let (bits, signed) = if self.once_in(fault_in) { (64, true) } else { width(field.data_type()) };
+                let magnitude = self.rng.random::<u64>() >> self.rng.random_range(64 - bits..64);
+                let sign = if signed && self.once_in(3) { "-" } else { "" };
+                let _ = write!(out, "{sign}{magnitude}");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Tests of the whole decoder.
 
+mod compare;
+mod fuzz;
 mod generate;
 mod properties;
 mod table;

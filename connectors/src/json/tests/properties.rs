@@ -2,63 +2,21 @@
 
 use arrow::datatypes::Fields;
 use proptest::prelude::*;
-use tidemill_engine::chunk::Chunk;
-use tidemill_engine::format::{Decoder, Format};
+use tidemill_engine::format::Format;
 
 use super::super::oracle::{self, Cell};
 use super::super::{JsonFormat, JsonOptions, Tombstones};
 use super::generate::Generator;
-use super::{agree, chunk, every_type, unsealed};
-
-/// Decodes a chunk and compares row by row with the oracle.
-fn compare(options: &JsonOptions, decoder: &mut dyn Decoder, values: &[Option<&[u8]>], chunk: &Chunk) {
-    let decoded = decoder.decode(chunk);
-    let records = decoded.records.clone().unwrap_or_else(|| (0..values.len() as u32).collect());
-    assert_eq!(records.len(), decoded.rows.num_rows());
-    let mut rows = records.iter().enumerate().peekable();
-    let mut rejects = decoded.rejects.iter().peekable();
-    let mut skipped = 0;
-    for (i, value) in values.iter().enumerate() {
-        let shown = || value.map(String::from_utf8_lossy);
-        match oracle::decode(options, *value) {
-            Ok(Some(expected)) => {
-                let row = rows.next_if(|(_, record)| **record == i as u32).map(|(row, _)| row);
-                let reject = rejects.peek().map(|r| &r.error);
-                let row = row.unwrap_or_else(|| panic!("refused a good record: {:?}: {reject:?}", shown()));
-                assert_eq!(oracle::row(&decoded.rows, row), expected, "row of {:?}", shown());
-            }
-            Ok(None) => skipped += 1,
-            Err(expected) => {
-                let reject = rejects.next_if(|r| r.record.offset == i as i64);
-                let reject = reject.unwrap_or_else(|| panic!("took a record with {expected:?}: {:?}", shown()));
-                assert_eq!(reject.record.value.as_deref(), *value);
-                assert!(
-                    agree(expected, reject.cause, *value),
-                    "{:?}: {expected:?}, got {}: {}",
-                    shown(),
-                    reject.cause,
-                    reject.error
-                );
-            }
-        }
-    }
-    assert_eq!((rows.next(), rejects.next(), decoded.tombstones_skipped), (None, None, skipped));
-}
+use super::{chunk, compare, every_type};
 
 fn as_values(records: &[Vec<u8>]) -> Vec<Option<&[u8]>> {
     records.iter().map(|r| Some(r.as_slice())).collect()
 }
 
-/// The same records in one chunk, again by the same decoder, without padding, and one by one.
 fn compare_all_ways(options: &JsonOptions, values: &[Option<&[u8]>]) {
     let format = JsonFormat::new(options.clone()).unwrap();
-    let mut decoder = format.decoder();
-    compare(options, &mut *decoder, values, &chunk(values));
-    compare(options, &mut *decoder, values, &chunk(values));
-    compare(options, &mut *decoder, values, &unsealed(values));
-    for value in values {
-        compare(options, &mut *decoder, &[*value], &chunk(&[*value]));
-    }
+    let expected = compare::expected(options, values);
+    compare::all_ways(&expected, &format, &mut *format.decoder(), values).unwrap();
 }
 
 /// Cells of the columns named.

@@ -11,7 +11,7 @@ use crate::metadata::Metadata;
 /// Neighbours on both sides of each record under test.
 const GOOD: &[u8] = br#"{"id":7,"name":"before","tags":["x","y"],"at":{"lat":1.5,"deep":[{"n":1},{"n":2}]}}"#;
 
-fn fields() -> Fields {
+pub(super) fn fields() -> Fields {
     let deep = DataType::Struct(vec![Field::new("n", DataType::Int64, false)].into());
     let at = Fields::from(vec![Field::new("lat", DataType::Float64, true), Field::new("deep", list(deep), true)]);
     Fields::from(vec![
@@ -169,6 +169,21 @@ fn time_is_bounded_by_the_bytes_of_a_chunk() {
     }
     // Scanning to the chunk's end for each of these would take minutes.
     assert!(started.elapsed().as_secs() < 40, "{:?}", started.elapsed());
+}
+
+/// Found by fuzzing: a record cut off before a long neighbour was read to the arena's end, and beyond it.
+#[test]
+fn a_cut_record_before_a_long_one_in_a_chunk_without_padding_is_refused() {
+    let options = JsonOptions::new(fields());
+    let long = [" ".repeat(79), "[".repeat(64) + &"]".repeat(64), "x".repeat(100), "1".repeat(70)];
+    for cut in [r#"{"id":1,"u"#, r#"{"id""#, r#"{"id":"#, r#"{"id":1,"tags":["a"#, r#"{"x":[1,"#, r#"{"id":1"#] {
+        for long in &long {
+            let values = [Some(cut.as_bytes()), Some(long.as_bytes())];
+            let decoded = JsonFormat::new(options.clone()).unwrap().decoder().decode(&super::unsealed(&values));
+            let causes: Vec<_> = decoded.rejects.iter().map(|r| r.cause).collect();
+            assert_eq!((causes.len(), causes[0], decoded.rows.num_rows()), (2, "not_json", 0), "{cut}");
+        }
+    }
 }
 
 #[test]
