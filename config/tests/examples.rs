@@ -103,7 +103,7 @@ fn backfill_begins_and_ends_at_one_seam() {
     let (live, past) = (kafka("orders"), kafka("orders-past"));
     let (Start::Offsets(seam), Some(Until::Offsets(end))) = (&live.start, &past.until) else { panic!("offsets") };
     assert_eq!(seam, end);
-    assert_eq!((&past.start, live.until), (&Start::Earliest, None));
+    assert_eq!((&past.start, &live.until), (&Start::Earliest, &None));
     let offsets: Vec<_> = seam.by_partition(&live.topics).collect();
     assert_eq!(offsets, [(("orders", 0), 1_204_551), (("orders", 1), 1_198_007), (("orders", 2), 1_201_440)]);
     assert_eq!(loaded.config.jobs["orders"].sink, loaded.config.jobs["orders-past"].sink);

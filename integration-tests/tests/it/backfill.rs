@@ -85,8 +85,7 @@ fn offsets_beyond_the_end_are_waited_for() {
     assert!(daemon.log().contains("waits for records"), "{}", daemon.log());
     produce(kafka.brokers(), Plan { seed: 2, ..Plan::new(&topic, 2, 2_000) }).unwrap();
     daemon.wait_success(LIMIT).unwrap();
-    let expected =
-        (0..1_500).map(|at| (topic.clone(), 0, at)).chain((0..1_000).map(|at| (topic.clone(), 1, at)));
+    let expected = (0..1_500).map(|at| (topic.clone(), 0, at)).chain((0..1_000).map(|at| (topic.clone(), 1, at)));
     assert_eq!(places(&job.out).unwrap(), expected.collect::<Vec<_>>());
 }
 
