@@ -42,7 +42,7 @@ mod tests {
         assert_eq!((turns.wait(10 * S, 0.0), turns.wait(10 * S, 0.5)), (2 * S, 4 * S));
         assert_eq!(turns.wait(13 * S, 0.5), S, "what has passed counts");
         assert_eq!(turns.wait(20 * S, 0.99), Duration::ZERO);
-        turns.landed(0 * S, 100 * S);
+        turns.landed(Duration::ZERO, 100 * S);
         assert_eq!(turns.wait(100 * S, 0.5), LONGEST);
     }
 }
