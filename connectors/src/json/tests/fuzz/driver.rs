@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use super::super::compare::shown;
 use super::super::generate::Generator;
 use super::corpus::Seed;
-use super::mutate::mutate;
+use super::mutate::{fill, mutate};
 use super::outcome::hash;
 use super::target::Target;
 
@@ -100,6 +100,9 @@ impl Fuzzer {
         if self.generator.rng.random_ratio(3, 5) {
             let other = self.pool.choose(&mut self.generator.rng).unwrap();
             mutate(&mut self.generator.rng, &mut record, other, &target.keys);
+        }
+        if self.generator.once_in(20) {
+            fill(&mut self.generator.rng, &mut record, target.options.max_record_bytes);
         }
         Some(record)
     }

@@ -64,6 +64,13 @@ pub(super) fn mutate(rng: &mut SmallRng, record: &mut Vec<u8>, other: &[u8], key
     }
 }
 
+/// Blanks behind a record make it as long as a record may be, or a byte longer.
+pub(super) fn fill(rng: &mut SmallRng, record: &mut Vec<u8>, limit: usize) {
+    if record.len() <= limit && limit < BYTES_MAX {
+        record.resize(limit + usize::from(rng.random_ratio(1, 2)), b' ');
+    }
+}
+
 fn range(rng: &mut SmallRng, len: usize) -> Range<usize> {
     let (a, b) = (rng.random_range(0..=len), rng.random_range(0..=len));
     // Short ones more often.

@@ -90,9 +90,9 @@ fn looser_options_are_noticed_and_the_finding_is_small() {
 }
 
 #[test]
-fn a_larger_limit_is_noticed() {
+fn one_byte_more_is_noticed() {
     let found = found(|target| {
-        with_options(target, JsonOptions { max_record_bytes: 300, ..target.options.clone() });
+        with_options(target, JsonOptions { max_record_bytes: 201, ..target.options.clone() });
     });
     assert!(found.contains("TooLarge"), "{found}");
 }
