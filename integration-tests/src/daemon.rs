@@ -94,6 +94,12 @@ impl Daemon {
         self.expect_success(status)
     }
 
+    /// [`term`](Self::term) once it listens to signals: one that was started a moment ago ends as any program does.
+    pub fn stop(&mut self, timeout: Duration) -> Result<()> {
+        self.http_port(timeout)?;
+        self.term(timeout)
+    }
+
     /// The exit status, if it has ended.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         self.process.exited()

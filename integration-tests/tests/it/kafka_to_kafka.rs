@@ -290,14 +290,12 @@ fn daemons_come_and_go() {
         }
         match daemon.take() {
             None => *daemon = Some(job.spawn(&[])),
-            Some(mut running) if turn % 2 == 0 => running.term(LIMIT).unwrap(),
+            Some(mut running) if turn % 2 == 0 => running.stop(LIMIT).unwrap(),
             Some(mut running) => running.kill9().unwrap(),
         }
     }
-    // One that was started a moment ago does not listen to signals yet.
-    std::thread::sleep(Duration::from_secs(2));
     for daemon in daemons.iter_mut().flatten() {
-        daemon.term(LIMIT).unwrap();
+        daemon.stop(LIMIT).unwrap();
     }
     let ledger = producer.finish().unwrap();
     assert_clean(&drain_and_check(kafka, &first, &ledger), 5_000);

@@ -138,9 +138,7 @@ fn two_daemons_share_a_topic_while_members_come_and_go() {
                 joined += 1;
             }
             Some(mut running) if turn % 2 == 0 => {
-                // One that has only just been started has no handler for the signal yet.
-                running.http_port(LIMIT).unwrap();
-                running.term(LIMIT).unwrap();
+                running.stop(LIMIT).unwrap();
                 left += 1;
             }
             Some(mut running) => {
@@ -150,8 +148,7 @@ fn two_daemons_share_a_topic_while_members_come_and_go() {
         }
     }
     for daemon in daemons.iter_mut().flatten() {
-        daemon.http_port(LIMIT).unwrap();
-        daemon.term(LIMIT).unwrap();
+        daemon.stop(LIMIT).unwrap();
     }
     let ledger = producer.finish().unwrap();
     eprintln!("{joined} joined, {left} left, {killed} killed, {} records", ledger.committed());
