@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::clicks::Totals;
 use crate::measure;
+use crate::workload::{Setting, Workload, config};
 
 /// Longest a measured process may run.
 pub const LIMIT: Duration = Duration::from_secs(600);
@@ -41,6 +42,38 @@ pub fn beside(name: &str) -> Result<PathBuf> {
         bail!("{} does not exist: run without --no-build", path.display());
     }
     Ok(path)
+}
+
+/// The folder to work in: the one `given`, made if it is not there, or `scratch`.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn home(given: Option<&Path>, scratch: &Path) -> Result<PathBuf> {
+    let home = std::path::absolute(given.unwrap_or(scratch))?;
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    Ok(home)
+}
+
+/// The daemon at a workload, with everything it makes below `folder`.
+///
+/// # Errors
+/// When its config cannot be written, or the binary is not there.
+pub fn tidemill(workload: Workload, brokers: &str, topic: &str, folder: &Path, setting: &Setting) -> Result<Command> {
+    let file = folder.join("tidemill.toml");
+    fs::write(&file, config(workload, brokers, topic, folder, setting)?)?;
+    let mut command = Command::new(beside("tidemill")?);
+    command.args(["run", "--config"]).arg(file).current_dir(folder);
+    Ok(command)
+}
+
+/// The raw loop, which writes `records` of a topic into the Parquet file `out`.
+///
+/// # Errors
+/// When the binary is not there.
+pub fn raw(brokers: &str, topic: &str, records: u64, out: &Path) -> Result<Command> {
+    let mut command = Command::new(beside("raw")?);
+    command.args([brokers, topic, &records.to_string()]).arg(out);
+    Ok(command)
 }
 
 /// Makes a topic and fills it in a process of its own (`generate`), whose log goes into `home`: what it holds counts in

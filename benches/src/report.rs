@@ -1,13 +1,24 @@
 //! Figures of a measurement, as a table and as JSON.
 
 use std::fmt;
+use std::path::Path;
 
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::clicks::Totals;
 use crate::measure::Usage;
 
 const MIB: f64 = (1u64 << 20) as f64;
+
+/// Writes a measurement as JSON.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
 
 /// One process' figures.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -21,6 +21,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
+use tidemill_benches::report::write_json;
 use tidemill_benches::topic::{self, PARTITIONS};
 use tidemill_integration_tests::kafka::Kafka;
 use tidemill_integration_tests::process::{Guarded, tail};
@@ -106,20 +107,16 @@ fn main() -> Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("this is not a release build: its figures are not to be published");
     }
-    let own = args.brokers.is_none().then(Kafka::start).transpose()?;
-    let brokers = match (&own, &args.brokers) {
-        (Some(kafka), _) => kafka.brokers().to_owned(),
-        (None, Some(brokers)) => brokers.clone(),
-        (None, None) => bail!("no broker"),
-    };
+    let kafka = Kafka::at(args.brokers.as_deref())?;
+    let brokers = kafka.brokers();
     let name = format!("tidemill-latency-{:08x}", rand::random::<u32>());
     let (input, output) = (format!("{name}-in"), format!("{name}-out"));
-    topic::create(&brokers, &input)?;
-    topic::create(&brokers, &output)?;
-    let measured = measure(&args, &brokers, &name, &input, &output);
-    if own.is_none() {
-        topic::delete(&brokers, &input)?;
-        topic::delete(&brokers, &output)?;
+    topic::create(brokers, &input)?;
+    topic::create(brokers, &output)?;
+    let measured = measure(&args, brokers, &name, &input, &output);
+    if !kafka.is_own() {
+        topic::delete(brokers, &input)?;
+        topic::delete(brokers, &output)?;
     }
     let report = measured?;
     println!("{:<44} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}", "ms", "messages", "p50", "p90", "p99", "p99.9", "max");
@@ -130,8 +127,7 @@ fn main() -> Result<()> {
     let mib = report.daemon_rss_bytes >> 20;
     println!("daemon: {:.2} CPU-s in {} s, {mib} MiB", report.daemon_cpu_seconds, report.seconds);
     if let Some(path) = &args.json {
-        fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &report)?;
     }
     Ok(())
 }

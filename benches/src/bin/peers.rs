@@ -5,14 +5,14 @@
 //! second time is shown as warm.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // what it is for
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser;
 use tidemill_benches::clicks::{MAX_RECORDS, Totals};
 use tidemill_benches::peers::report::{Report, Run};
 use tidemill_benches::peers::{Peer, Ready, Task};
+use tidemill_benches::report::write_json;
 use tidemill_benches::workload::Workload;
 use tidemill_benches::{binaries, topic};
 use tidemill_integration_tests::jars;
@@ -65,11 +65,7 @@ fn main() -> Result<()> {
         binaries::build()?;
     }
     let scratch = tempfile::Builder::new().prefix("tidemill-peers-").tempdir()?;
-    let home = match &args.home {
-        Some(path) => std::path::absolute(path)?,
-        None => scratch.path().to_owned(),
-    };
-    fs::create_dir_all(&home)?;
+    let home = binaries::home(args.home.as_deref(), scratch.path())?;
     let (doing, not): (Vec<Peer>, Vec<Peer>) = args.peers.iter().partition(|p| p.guarantee(args.workload).is_some());
     for peer in not {
         eprintln!("{} does not do {}: left out", peer.title(), args.workload.name());
@@ -84,8 +80,7 @@ fn main() -> Result<()> {
     let report = measure(&args, &ready, &home)?;
     println!("{report}");
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &report)?;
     }
     if !report.failures.is_empty() {
         bail!("{} runs failed", report.failures.len());
@@ -95,18 +90,14 @@ fn main() -> Result<()> {
 
 /// One broker and one topic for all.
 fn measure(args: &Args, ready: &[Ready], home: &Path) -> Result<Report> {
-    let own = args.brokers.is_none().then(Kafka::start).transpose()?;
-    let brokers = match (&own, &args.brokers) {
-        (Some(kafka), _) => kafka.brokers().to_owned(),
-        (None, Some(brokers)) => brokers.clone(),
-        (None, None) => bail!("no broker"),
-    };
+    let kafka = Kafka::at(args.brokers.as_deref())?;
+    let brokers = kafka.brokers();
     let name = format!("tidemill-peers-{:08x}", rand::random::<u32>());
     eprintln!("filling {name} on {brokers} with {} records", args.records);
-    let measured = binaries::fill(&brokers, &name, args.records, home)
-        .and_then(|totals| Bench { args, brokers: &brokers, topic: &name, home, totals }.rounds(ready));
-    if own.is_none() {
-        topic::delete(&brokers, &name)?;
+    let measured = binaries::fill(brokers, &name, args.records, home)
+        .and_then(|totals| Bench { args, brokers, topic: &name, home, totals }.rounds(ready));
+    if !kafka.is_own() {
+        topic::delete(brokers, &name)?;
     }
     measured
 }

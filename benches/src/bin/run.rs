@@ -6,17 +6,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
-use tidemill_benches::binaries::{LIMIT, beside, build, fill};
+use tidemill_benches::binaries::{self, LIMIT};
 use tidemill_benches::check::{self, Found};
 use tidemill_benches::clicks::{MAX_RECORDS, Totals};
 use tidemill_benches::measure::{self, Usage};
-use tidemill_benches::report::{Pair, Report, Side};
+use tidemill_benches::report::{Pair, Report, Side, write_json};
 use tidemill_benches::topic;
-use tidemill_benches::workload::{Setting, Workload, config, out_topic};
+use tidemill_benches::workload::{Setting, Workload, out_topic};
 use tidemill_integration_tests::kafka::Kafka;
 
 /// Measures Tidemill beside the raw loop.
@@ -57,34 +56,25 @@ fn main() -> Result<()> {
         eprintln!("this is not a release build: its figures mean nothing");
     }
     if !args.no_build {
-        build()?;
+        binaries::build()?;
     }
     let scratch = tempfile::Builder::new().prefix("tidemill-bench-").tempdir()?;
-    let home = match &args.home {
-        Some(path) => std::path::absolute(path)?,
-        None => scratch.path().to_owned(),
-    };
-    fs::create_dir_all(&home)?;
-    let own = args.brokers.is_none().then(Kafka::start).transpose()?;
-    let brokers = match (&own, &args.brokers) {
-        (Some(kafka), _) => kafka.brokers().to_owned(),
-        (None, Some(brokers)) => brokers.clone(),
-        (None, None) => bail!("no broker"),
-    };
+    let home = binaries::home(args.home.as_deref(), scratch.path())?;
+    let kafka = Kafka::at(args.brokers.as_deref())?;
+    let brokers = kafka.brokers();
     let name = format!("tidemill-bench-{:08x}", rand::random::<u32>());
     eprintln!("filling {name} on {brokers} with {} records", args.records);
-    let measured = fill(&brokers, &name, args.records, &home).and_then(|totals| {
-        let bench = Bench { args: &args, brokers: &brokers, topic: &name, home: &home, totals };
+    let measured = binaries::fill(brokers, &name, args.records, &home).and_then(|totals| {
+        let bench = Bench { args: &args, brokers, topic: &name, home: &home, totals };
         bench.measure()
     });
-    if own.is_none() {
-        topic::delete(&brokers, &name)?;
+    if !kafka.is_own() {
+        topic::delete(brokers, &name)?;
     }
     let report = measured?;
     println!("{report}");
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &report)?;
     }
     Ok(())
 }
@@ -133,8 +123,7 @@ impl Bench<'_> {
     /// The raw loop knows no SQL and no transactions: it does the work of W1 in every workload.
     fn raw(&self, n: usize) -> Result<Side> {
         let folder = self.folder(&format!("raw-{n}"))?;
-        let mut command = Command::new(beside("raw")?);
-        command.args([self.brokers, self.topic, &self.totals.records.to_string()]).arg(folder.join("out.parquet"));
+        let command = binaries::raw(self.brokers, self.topic, self.totals.records, &folder.join("out.parquet"))?;
         let usage = measure::run(command, &folder.join("log"), LIMIT)?;
         let found = check::check(&folder, Workload::W1, &self.totals).context("the raw loop")?;
         fs::remove_dir_all(&folder)?;
@@ -144,14 +133,11 @@ impl Bench<'_> {
     fn tidemill(&self, n: usize) -> Result<Side> {
         let folder = self.folder(&format!("{}-{n}", self.topic))?;
         let setting = Setting { memory: self.args.memory.clone(), window_factor: self.args.window_factor };
-        let file = folder.join("tidemill.toml");
-        fs::write(&file, config(self.args.workload, self.brokers, self.topic, &folder, &setting)?)?;
+        let command = binaries::tidemill(self.args.workload, self.brokers, self.topic, &folder, &setting)?;
         let out = (self.args.workload == Workload::W3).then(|| out_topic(&folder));
         if let Some(out) = &out {
             topic::create(self.brokers, out)?;
         }
-        let mut command = Command::new(beside("tidemill")?);
-        command.args(["run", "--config"]).arg(&file).current_dir(&folder);
         let usage = measure::run(command, &folder.join("log"), LIMIT)?;
         let found = match &out {
             Some(out) => check::check_topic(self.brokers, out, &self.totals),

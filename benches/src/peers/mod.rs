@@ -11,12 +11,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::binaries::{LIMIT, beside};
+use crate::binaries::{self, LIMIT};
 use crate::check::{self, Found};
 use crate::clicks::Totals;
 use crate::measure::Usage;
 use crate::peers::jvm::Classes;
-use crate::workload::{Setting, Workload, config, out_topic};
+use crate::workload::{Setting, Workload, out_topic};
 use crate::{topic, tree};
 
 /// Who is measured.
@@ -176,29 +176,23 @@ impl Ready {
     }
 
     fn command(&self, task: &Task<'_>, outputs: &[Output]) -> Result<Command> {
-        let mut command;
         match self.peer {
             Peer::Tidemill => {
                 let setting = Setting { memory: task.memory.to_owned(), window_factor: 1 };
-                let file = task.home.join("tidemill.toml");
-                fs::write(&file, config(task.workload, task.brokers, task.topic, task.home, &setting)?)?;
-                command = Command::new(beside("tidemill")?);
-                command.args(["run", "--config"]).arg(file);
+                binaries::tidemill(task.workload, task.brokers, task.topic, task.home, &setting)
             }
             Peer::Raw => {
-                command = Command::new(beside("raw")?);
-                let records = task.totals.records.to_string();
-                fs::create_dir_all(task.home.join("out"))?;
-                command.args([task.brokers, task.topic, &records]).arg(task.home.join("out/raw.parquet"));
+                let out = task.home.join("out");
+                fs::create_dir_all(&out)?;
+                binaries::raw(task.brokers, task.topic, task.totals.records, &out.join("raw.parquet"))
             }
             Peer::Flink | Peer::Spark | Peer::Connect => {
-                command = self.java();
+                let mut command = self.java();
                 command.args(["Job", task.workload.name(), task.brokers, task.topic]).arg(task.home);
-                command.args(outputs.iter().map(Output::name));
+                command.args(outputs.iter().map(Output::name)).current_dir(task.home);
+                Ok(command)
             }
         }
-        command.current_dir(task.home);
-        Ok(command)
     }
 
     /// `java` with the peer's options and class path.

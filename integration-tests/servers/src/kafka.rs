@@ -49,14 +49,28 @@ impl Kafka {
     /// When there is neither the variable nor Java and Maven: a test that needs a broker fails, it is not skipped.
     pub fn shared() -> &'static Kafka {
         static SHARED: OnceLock<Result<Kafka, String>> = OnceLock::new();
-        let started = SHARED.get_or_init(|| match std::env::var(BROKERS_VARIABLE) {
-            Ok(brokers) if !brokers.is_empty() => Ok(Kafka { brokers, own: None }),
-            _ => Kafka::start().map_err(|error| format!("{error:#}")),
+        let started = SHARED.get_or_init(|| {
+            let brokers = std::env::var(BROKERS_VARIABLE).ok().filter(|brokers| !brokers.is_empty());
+            Kafka::at(brokers.as_deref()).map_err(|error| format!("{error:#}"))
         });
         match started {
             Ok(kafka) => kafka,
             Err(message) => panic!("no Kafka broker for the tests: {message}"),
         }
+    }
+
+    /// The broker that is at `brokers`; `None`: one of one's own is started.
+    pub fn at(brokers: Option<&str>) -> Result<Kafka> {
+        match brokers {
+            Some(brokers) => Ok(Kafka { brokers: brokers.to_owned(), own: None }),
+            None => Kafka::start(),
+        }
+    }
+
+    /// Whether it ends with this value, and all that is in it.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.own.is_some()
     }
 
     /// Starts a broker of one's own, to be stopped and killed at will. About five seconds.
