@@ -15,6 +15,7 @@ pub(crate) mod ndjson;
 mod objects;
 mod parquet;
 mod partition;
+mod share;
 mod staging;
 pub mod store;
 

@@ -1,17 +1,20 @@
-//! Parquet: row groups bounded in rows and in bytes, dictionaries and min/max statistics on.
+//! Parquet: row groups bounded in rows and in bytes, dictionaries and min/max statistics on, columns encoded in parallel.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use uuid::Uuid;
 
 use super::encode::{Counted, EncodeError, Encoder, Finished, Nowhere};
+use super::share::share;
 
 /// Bounds and settings of Parquet files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +25,19 @@ pub struct ParquetOptions {
     pub row_group_rows: usize,
     /// Most bytes of a row group, encoded.
     pub row_group_bytes: usize,
+    /// Most threads that encode the columns of one file.
+    pub threads: usize,
 }
 
 impl Default for ParquetOptions {
     fn default() -> Self {
-        Self { compression: Compression::Zstd, row_group_rows: 1 << 20, row_group_bytes: 64 << 20 }
+        Self { compression: Compression::Zstd, row_group_rows: 1 << 20, row_group_bytes: 64 << 20, threads: threads() }
     }
+}
+
+/// The cores there are; more than four columns at once do not pay.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4)
 }
 
 /// How pages are compressed.
@@ -43,10 +53,29 @@ pub enum Compression {
     Lz4,
 }
 
-/// A Parquet file being written.
+/// A Parquet file being written, its columns by several threads.
 pub(super) struct ParquetEncoder {
-    writer: ArrowWriter<Counted>,
+    file: SerializedFileWriter<Counted>,
+    columns: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+    options: ParquetOptions,
+    group: Option<RowGroup>,
 }
+
+/// The row group being filled: a writer for each leaf column, in the schema's order.
+struct RowGroup {
+    writers: Vec<ArrowColumnWriter>,
+    rows: usize,
+}
+
+impl RowGroup {
+    fn bytes(&self) -> usize {
+        self.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+    }
+}
+
+/// Batches below this are encoded by one thread: waking another costs as much.
+const WORTH_SHARING: usize = 256 << 10;
 
 impl ParquetEncoder {
     /// Starts a file whose metadata names the job and the window's token, by which its log record is found.
@@ -68,40 +97,102 @@ impl ParquetEncoder {
             .set_created_by(concat!("tidemill version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_dictionary_enabled(true)
             .set_statistics_enabled(EnabledStatistics::Page)
-            .set_max_row_group_row_count(Some(options.row_group_rows))
-            .set_max_row_group_bytes(Some(options.row_group_bytes))
             .set_key_value_metadata(Some(vec![
                 KeyValue::new("tidemill.job".to_owned(), job.to_owned()),
                 KeyValue::new("tidemill.token".to_owned(), token.to_string()),
             ]))
             .build();
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(from_parquet)?;
-        Ok(Self { writer })
+        let (file, columns) = writer.into_serialized_writer().map_err(from_parquet)?;
+        Ok(Self { file, columns, schema: schema.clone(), options: options.clone(), group: None })
     }
+
+    /// How many of `rows` more rows the open row group takes before it is full.
+    fn room(&self, rows: usize) -> usize {
+        let Some(group) = &self.group else { return rows.min(self.options.row_group_rows) };
+        let by_rows = self.options.row_group_rows.saturating_sub(group.rows);
+        let bytes = group.bytes();
+        let by_bytes = match bytes.checked_div(group.rows) {
+            Some(a_row) if a_row > 0 => self.options.row_group_bytes.saturating_sub(bytes) / a_row,
+            _ => rows,
+        };
+        rows.min(by_rows).min(by_bytes)
+    }
+
+    fn append(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        let mut group = match self.group.take() {
+            Some(group) => group,
+            None => {
+                let index = self.file.flushed_row_groups().len();
+                RowGroup { writers: self.columns.create_column_writers(index)?, rows: 0 }
+            }
+        };
+        let mut leaves = Vec::with_capacity(group.writers.len());
+        for (field, column) in self.schema.fields().iter().zip(rows.columns()) {
+            leaves.extend(compute_leaves(field, column)?);
+        }
+        let threads = if rows.get_array_memory_size() < WORTH_SHARING { 1 } else { self.options.threads };
+        let tasks = group.writers.into_iter().zip(leaves).collect();
+        let written = share(threads, tasks, |(mut writer, leaf): (ArrowColumnWriter, ArrowLeafColumn)| {
+            writer.write(&leaf).map(|()| writer)
+        });
+        group.writers = written.ok_or_else(died)?.into_iter().collect::<Result<_, _>>()?;
+        group.rows += rows.num_rows();
+        let full = group.rows >= self.options.row_group_rows || group.bytes() >= self.options.row_group_bytes;
+        self.group = Some(group);
+        if full { self.close_group() } else { Ok(()) }
+    }
+
+    fn close_group(&mut self) -> Result<(), ParquetError> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let threads = if group.bytes() < WORTH_SHARING { 1 } else { self.options.threads };
+        let chunks = share(threads, group.writers, ArrowColumnWriter::close).ok_or_else(died)?;
+        let mut out = self.file.next_row_group()?;
+        for chunk in chunks {
+            chunk?.append_to_row_group(&mut out)?;
+        }
+        out.close().map(drop)
+    }
+}
+
+fn died() -> ParquetError {
+    ParquetError::General("a thread that encoded a column panicked".to_owned())
 }
 
 impl Encoder for ParquetEncoder {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), EncodeError> {
-        self.writer.write(rows).map_err(from_parquet)
+        let mut at = 0;
+        while at < rows.num_rows() {
+            let take = self.room(rows.num_rows() - at);
+            if take == 0 {
+                self.close_group().map_err(from_parquet)?;
+            } else {
+                self.append(&rows.slice(at, take)).map_err(from_parquet)?;
+                at += take;
+            }
+        }
+        Ok(())
     }
 
     fn memory(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().file.memory()
+        let columns = self.group.iter().flat_map(|g| &g.writers).map(ArrowColumnWriter::memory_size).sum::<usize>();
+        columns + self.file.inner().file.memory()
     }
 
     fn size(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.file.bytes_written() + self.group.as_ref().map_or(0, RowGroup::bytes)) as u64
     }
 
     fn flush(&mut self) -> Result<(), EncodeError> {
-        self.writer.flush().map_err(from_parquet)
+        self.close_group().map_err(from_parquet)
     }
 
     fn finish(mut self: Box<Self>) -> Result<Finished, EncodeError> {
-        let footer = self.writer.finish().map_err(from_parquet)?;
+        self.close_group().map_err(from_parquet)?;
+        let footer = self.file.finish().map_err(from_parquet)?;
         // `into_inner` would write the footer once more.
         let taken = Counted::new(Box::new(Nowhere));
-        let file = std::mem::replace(self.writer.inner_mut(), taken);
+        let file = std::mem::replace(self.file.inner_mut(), taken);
         Ok(Finished { file, footer: Some(Arc::new(footer)) })
     }
 }
