@@ -66,6 +66,7 @@ impl DataFiles {
             open_files: options.open_files.max(1),
             memory: options.memory,
             held: AtomicUsize::new(0),
+            dictionaries: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared), clock: options.clock })
     }

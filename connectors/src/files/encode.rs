@@ -9,6 +9,7 @@ use parquet::file::metadata::ParquetMetaData;
 use tidemill_engine::sink::SinkError;
 use uuid::Uuid;
 
+use super::dictionaries::Dictionaries;
 use super::ndjson::NdjsonEncoder;
 use super::parquet::{ParquetEncoder, ParquetOptions};
 use super::store::StoreFile;
@@ -36,20 +37,21 @@ impl FileFormat {
     pub fn check(&self, schema: &SchemaRef) -> Result<(), SinkError> {
         let trial = Counted::new(Box::new(Nowhere));
         let refused = |e| SinkError::person(format!("the sink cannot write this schema: {e}"));
-        let mut encoder = self.encoder(schema, trial, "", Uuid::nil()).map_err(refused)?;
+        let mut encoder = self.encoder(schema, trial, "", Uuid::nil(), &Arc::default()).map_err(refused)?;
         encoder.write(&RecordBatch::new_empty(schema.clone())).map_err(refused)
     }
 
-    /// Starts a file of rows of `schema`.
+    /// Starts a file of rows of `schema`; `dictionaries` is what earlier files of the sink have taught.
     pub(super) fn encoder(
         &self,
         schema: &SchemaRef,
         file: Counted,
         job: &str,
         token: Uuid,
+        dictionaries: &Arc<Dictionaries>,
     ) -> Result<Box<dyn Encoder>, EncodeError> {
         Ok(match self {
-            Self::Parquet(options) => Box::new(ParquetEncoder::new(options, schema, file, job, token)?),
+            Self::Parquet(options) => Box::new(ParquetEncoder::new(options, schema, file, job, token, dictionaries)?),
             Self::Ndjson => Box::new(NdjsonEncoder::new(file)),
         })
     }

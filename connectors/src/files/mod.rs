@@ -5,6 +5,7 @@
 //! between is finished by whoever comes next. See `DESIGN.md`, "The files' log".
 
 pub mod data;
+mod dictionaries;
 mod encode;
 mod history;
 mod journal;
@@ -147,6 +148,7 @@ impl FilesSink {
             open_files: options.open_files.max(1),
             memory: options.memory,
             held: AtomicUsize::new(0),
+            dictionaries: Arc::default(),
         };
         let journal = Journal { store, layout, clock: options.clock };
         let checkpoint_every = options.checkpoint_every.max(2);

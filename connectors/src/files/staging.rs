@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::dictionaries::Dictionaries;
 use super::encode::{Counted, EncodeError, Encoder, Trouble};
 use super::partition::Partitioner;
 use super::store::{Fault, Store, StoreError};
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     /// Bytes that all encoders may hold together, and do hold.
     pub(super) memory: usize,
     pub(super) held: AtomicUsize,
+    /// What its Parquet files have taught.
+    pub(super) dictionaries: Arc<Dictionaries>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -272,7 +275,13 @@ impl Files {
         let encoder = self
             .shared
             .format
-            .encoder(self.shared.partitioner.schema(), file, &self.shared.job, self.window.token)
+            .encoder(
+                self.shared.partitioner.schema(),
+                file,
+                &self.shared.job,
+                self.window.token,
+                &self.shared.dictionaries,
+            )
             .map_err(|e| encode_error(&self.shared, &staged, &trouble, e))?;
         Ok(OpenFile { staged, values, trouble, encoder, rows: 0, memory: 0, used: 0 })
     }
