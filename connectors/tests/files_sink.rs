@@ -78,6 +78,7 @@ async fn files_roll_by_size_and_row_groups_by_rows_and_bytes() {
         compression: Compression::None,
         row_group_rows: 1_500,
         row_group_bytes: 30_000,
+        ..ParquetOptions::default()
     });
     let mut sink = start(o).await;
     sink.commit(None, &to(None, 0)).await.unwrap();

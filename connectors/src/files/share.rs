@@ -19,7 +19,7 @@ where
     let runtime = if helpers == 0 { None } else { Handle::try_current().ok() };
     let Some(runtime) = runtime else { return Some(tasks.into_iter().map(work).collect()) };
     let queue = Arc::new(Mutex::new(tasks.into_iter().enumerate()));
-    let (done, results) = mpsc::channel();
+    let (done, results) = mpsc::sync_channel(count);
     for _ in 0..helpers {
         let (queue, done) = (queue.clone(), done.clone());
         runtime.spawn_blocking(move || {
@@ -69,7 +69,7 @@ mod tests {
     fn helpers_without_a_thread_are_not_waited_for() {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
         let _inside = runtime.enter();
-        let (release, held) = mpsc::channel::<()>();
+        let (release, held) = mpsc::sync_channel::<()>(1);
         // The only blocking thread is taken.
         runtime.spawn_blocking(move || held.recv());
         assert_eq!(share(4, vec![1, 2, 3], |n: i32| n + 1), Some(vec![2, 3, 4]));
