@@ -134,7 +134,7 @@ fn delta_loads_with_the_values_shown() {
         checkpoint_every: None,
     };
     assert_eq!(*delta, expected);
-    let Storage::S3(s3) = &loaded.config.storages["lake"];
+    let Storage::S3(s3) = &loaded.config.storages["lake"] else { panic!("S3") };
     assert_eq!((s3.endpoint.as_deref(), s3.allow_http), (Some("http://127.0.0.1:9090"), true));
 }
 

@@ -321,8 +321,8 @@ fn parts_that_do_not_go_together() {
     );
 
     says(
-        &job("").replace("./out", "gs://lake/out"),
-        "job.a.sink.path: expected a local folder or s3://bucket/prefix, found \"gs://lake/out\"",
+        &job("").replace("./out", "hdfs://lake/out"),
+        "job.a.sink.path: expected a local folder or s3://, gs:// or az://bucket/prefix, found \"hdfs://lake/out\"",
     );
     says(&job("").replace("./out", "s3:///out"), "found \"s3:///out\"; the bucket is missing");
     assert!(load(&job("").replace("./out", "s3://lake/out")).is_ok());
@@ -434,7 +434,7 @@ fn stored(path: &str, name: &str, storage: &str) -> String {
 fn delta() {
     let sink = |more: &str| job("").replace("type = \"parquet\", path", &format!("type = \"delta\",{more} uri"));
     assert!(load(&sink("")).is_ok());
-    says(&sink("").replace("./out", "gs://lake"), "job.a.sink.uri: expected a local folder or s3://bucket/prefix");
+    says(&sink("").replace("./out", "hdfs://lake"), "job.a.sink.uri: expected a local folder or s3://, gs:// or");
     says(&sink("schema_evolution = \"ad\","), "job.a.sink.schema_evolution: expected one of \"strict\", \"add\"");
     says(&sink("checkpoint_every = 0,"), "job.a.sink.checkpoint_every: expected an integer of 1 or more");
     says(&sink("partition_by = [\"z\"],"), "job.a.sink.partition_by[0]: no column is named \"z\"");
@@ -456,6 +456,15 @@ fn object_stores() {
         "job.a.sink.storage: no [storage.NAME] table is named \"lade\"; did you mean \"lake\"",
     );
     says(&stored("s3://lake/out", "archive", fine), "named \"archive\"; there are lake");
+    let other = |path: &str, storage: &str| stored(path, "lake", "").replace("type = \"s3\"", storage);
+    let gcs = "type = \"gcs\"\ncredentials_path = \"./key.json\"";
+    assert!(load(&other("gs://lake/out", gcs)).is_ok());
+    assert!(load(&other("az://lake/out", "type = \"azure\"\naccount = \"a\"\naccess_key = \"k\"")).is_ok());
+    says(&other("s3://lake/out", gcs), "job.a.sink.storage: is reached with gs://…, and the place begins with s3://");
+    let alone = "type = \"azure\"\naccess_key = \"k\"";
+    says(&other("az://lake/out", alone), "storage.lake.access_key: needs account");
+    let plain = "type = \"gcs\"\nendpoint = \"http://x\"";
+    says(&other("gs://lake/out", plain), "storage.lake.endpoint: is without TLS");
     says(&stored("./out", "lake", fine), "job.a.sink.storage: without effect on a local folder");
     says(
         &stored("s3://lake/out", "lake", "endpoint = \"http://127.0.0.1:9090\""),

@@ -152,7 +152,7 @@ fn secrets_of_object_stores() {
         assert!(!text.contains(CANARY), "{text}");
         let loaded = loaded.expect("loads");
         assert_eq!(loaded.warnings.iter().filter(|w| w.kind == FaultKind::InlineSecret).count(), warned);
-        let tidemill_config::Storage::S3(s3) = &loaded.config.storages["lake"];
+        let tidemill_config::Storage::S3(s3) = &loaded.config.storages["lake"] else { panic!("S3") };
         assert_eq!(s3.secret_access_key.as_ref().map(|s| s.trim()), Some(CANARY));
     }
 }

@@ -1,7 +1,8 @@
 //! Object stores: from a URI and options to a store that is ready for requests.
 //!
-//! A place is a folder on a local disk or `s3://bucket/prefix`. What is not given in the options comes from the usual
-//! chain of the environment: `AWS_*` variables, web identity, container and instance credentials.
+//! A place is a folder on a local disk, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. What is
+//! not given in the options comes from the usual chain of the service's environment: its variables, web identity,
+//! container and instance credentials. Only S3 is tested; the others go the same way through the same client.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use tidemill_engine::sink::SinkError;
 use tokio::runtime::Handle;
 
@@ -32,6 +35,20 @@ const RETRY_WITHIN: Duration = Duration::from_secs(30);
 pub enum StorageOptions {
     /// S3, or a server that speaks its protocol.
     S3(S3Options),
+    /// Google Cloud Storage.
+    Gcs(GcsOptions),
+    /// Azure Blob Storage.
+    Azure(AzureOptions),
+}
+
+impl StorageOptions {
+    fn service(&self) -> Service {
+        match self {
+            Self::S3(_) => Service::S3,
+            Self::Gcs(_) => Service::Gcs,
+            Self::Azure(_) => Service::Azure,
+        }
+    }
 }
 
 /// Settings of S3; what is `None` comes from the environment.
@@ -53,6 +70,42 @@ pub struct S3Options {
     pub virtual_hosted_style: bool,
 }
 
+/// Settings of Google Cloud Storage; what is `None` comes from the environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcsOptions {
+    /// Base address of a server that is not Google's.
+    pub endpoint: Option<String>,
+    /// File with the credentials of an application.
+    pub credentials_path: Option<String>,
+    /// Whether requests without TLS are allowed.
+    pub allow_http: bool,
+}
+
+/// Settings of Azure Blob Storage; what is `None` comes from the environment.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AzureOptions {
+    /// The storage account.
+    pub account: Option<String>,
+    /// Key of the account.
+    pub access_key: Option<String>,
+    /// Base address of a server that is not Azure's.
+    pub endpoint: Option<String>,
+    /// Whether requests without TLS are allowed.
+    pub allow_http: bool,
+}
+
+/// Shows no secret.
+impl fmt::Debug for AzureOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AzureOptions")
+            .field("account", &self.account)
+            .field("access_key", &self.access_key.as_ref().map(|_| "***"))
+            .field("endpoint", &self.endpoint)
+            .field("allow_http", &self.allow_http)
+            .finish()
+    }
+}
+
 /// Shows no secret.
 impl fmt::Debug for S3Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,14 +122,39 @@ impl fmt::Debug for S3Options {
     }
 }
 
+/// Who keeps a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// S3, or a server that speaks its protocol.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage.
+    Azure,
+}
+
+impl Service {
+    /// What its addresses begin with, before `://`.
+    #[must_use]
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Gcs => "gs",
+            Self::Azure => "az",
+        }
+    }
+}
+
 /// What a URI names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A folder on a local disk.
     Folder(PathBuf),
-    /// A prefix (perhaps empty) within an S3 bucket.
-    S3 {
-        /// The bucket.
+    /// A prefix (perhaps empty) within a bucket.
+    Bucket {
+        /// Who keeps it.
+        service: Service,
+        /// The bucket, or Azure's container.
         bucket: String,
         /// Everything after it, without slashes at its ends.
         prefix: Path,
@@ -84,7 +162,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Reads `s3://bucket/prefix` or the path of a local folder.
+    /// Reads `s3://bucket/prefix`, `gs://…`, `az://…` or the path of a local folder.
     ///
     /// # Errors
     /// Another scheme, an empty bucket, a prefix that is no path of objects.
@@ -96,15 +174,16 @@ impl Location {
                 false => Ok(Self::Folder(PathBuf::from(uri))),
             };
         };
-        if scheme != "s3" {
+        let services = [Service::S3, Service::Gcs, Service::Azure];
+        let Some(service) = services.into_iter().find(|service| service.scheme() == scheme) else {
             return Err(refused(&format!("nothing speaks `{scheme}`")));
-        }
+        };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
             return Err(refused("the bucket is missing"));
         }
         let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|e| refused(&e.to_string()))?;
-        Ok(Self::S3 { bucket: bucket.to_owned(), prefix })
+        Ok(Self::Bucket { service, bucket: bucket.to_owned(), prefix })
     }
 }
 
@@ -121,7 +200,7 @@ pub struct Opened {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The URI is none of ours.
-    #[error("`{uri}`: {problem}; expected a local folder or s3://bucket/prefix")]
+    #[error("`{uri}`: {problem}; expected a local folder or s3://, gs:// or az://bucket/prefix")]
     Uri {
         /// As given.
         uri: String,
@@ -172,11 +251,23 @@ pub fn open(uri: &str, options: Option<&StorageOptions>) -> Result<Opened, Stora
             let store = store.map_err(|source| StorageError::Options { uri: uri.to_owned(), source })?;
             Ok(Opened { store: Arc::new(store), prefix: Path::default() })
         }
-        Location::S3 { bucket, prefix } => {
-            let StorageOptions::S3(options) = options.cloned().unwrap_or(StorageOptions::S3(S3Options::default()));
-            let store = s3(&bucket, options).build();
-            let store = store.map_err(|source| StorageError::Options { uri: uri.to_owned(), source })?;
-            Ok(Opened { store: Arc::new(store), prefix })
+        Location::Bucket { service, bucket, prefix } => {
+            let failed = |source| StorageError::Options { uri: uri.to_owned(), source };
+            let store: Arc<dyn ObjectStore> = match (service, options.cloned()) {
+                (Service::S3, None) => Arc::new(s3(&bucket, S3Options::default()).build().map_err(failed)?),
+                (Service::S3, Some(StorageOptions::S3(o))) => Arc::new(s3(&bucket, o).build().map_err(failed)?),
+                (Service::Gcs, None) => Arc::new(gcs(&bucket, GcsOptions::default()).build().map_err(failed)?),
+                (Service::Gcs, Some(StorageOptions::Gcs(o))) => Arc::new(gcs(&bucket, o).build().map_err(failed)?),
+                (Service::Azure, None) => Arc::new(azure(&bucket, AzureOptions::default()).build().map_err(failed)?),
+                (Service::Azure, Some(StorageOptions::Azure(o))) => {
+                    Arc::new(azure(&bucket, o).build().map_err(failed)?)
+                }
+                (_, Some(other)) => {
+                    let problem = format!("its storage is reached with {}://…", other.service().scheme());
+                    return Err(StorageError::Uri { uri: uri.to_owned(), problem });
+                }
+            };
+            Ok(Opened { store, prefix })
         }
     }
 }
@@ -188,7 +279,7 @@ pub fn open(uri: &str, options: Option<&StorageOptions>) -> Result<Opened, Stora
 pub fn check(uri: &str, options: Option<&StorageOptions>) -> Result<(), StorageError> {
     match Location::parse(uri)? {
         Location::Folder(_) => Ok(()),
-        Location::S3 { .. } => open(uri, options).map(drop),
+        Location::Bucket { .. } => open(uri, options).map(drop),
     }
 }
 
@@ -203,7 +294,7 @@ pub fn check(uri: &str, options: Option<&StorageOptions>) -> Result<(), StorageE
 pub fn open_files(uri: &str, options: Option<&StorageOptions>) -> Result<Arc<dyn Store>, StorageError> {
     Ok(match Location::parse(uri)? {
         Location::Folder(folder) => Arc::new(LocalStore::new(folder)),
-        Location::S3 { .. } => {
+        Location::Bucket { .. } => {
             let Opened { store, prefix } = open(uri, options)?;
             Arc::new(ObjectStoreFiles::new(store, prefix, Handle::current()))
         }
@@ -238,9 +329,45 @@ fn s3(bucket: &str, options: S3Options) -> AmazonS3Builder {
             builder = builder.with_token(token);
         }
     }
+    builder.with_retry(retry())
+}
+
+fn gcs(bucket: &str, options: GcsOptions) -> GoogleCloudStorageBuilder {
+    let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+    if let Some(endpoint) = &options.endpoint {
+        builder = builder.with_base_url(endpoint);
+    }
+    if let Some(path) = options.credentials_path {
+        builder = builder.with_application_credentials(path);
+    }
+    builder.with_client_options(client(options.allow_http)).with_retry(retry())
+}
+
+fn azure(container: &str, options: AzureOptions) -> MicrosoftAzureBuilder {
+    // A fixed key and, say, the environment's token do not belong together.
+    let fixed = options.access_key.is_some();
+    let mut builder = if fixed { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
+    builder = builder.with_container_name(container);
+    if let Some(account) = options.account {
+        builder = builder.with_account(account);
+    }
+    if let Some(key) = options.access_key {
+        builder = builder.with_access_key(key);
+    }
+    if let Some(endpoint) = options.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.with_client_options(client(options.allow_http)).with_retry(retry())
+}
+
+fn client(allow_http: bool) -> ClientOptions {
+    ClientOptions::new().with_timeout(REQUEST).with_connect_timeout(CONNECT).with_allow_http(allow_http)
+}
+
+fn retry() -> RetryConfig {
     let backoff =
         BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
-    builder.with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_WITHIN })
+    RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_WITHIN }
 }
 
 #[cfg(test)]
@@ -249,18 +376,25 @@ mod tests {
 
     #[test]
     fn a_uri_is_a_folder_or_a_place_in_a_bucket() {
-        let s3 = |bucket: &str, prefix: &str| Location::S3 { bucket: bucket.into(), prefix: prefix.into() };
+        let place = |service, bucket: &str, prefix: &str| Location::Bucket {
+            service,
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+        };
+        let s3 = |bucket: &str, prefix: &str| place(Service::S3, bucket, prefix);
         for (uri, expected) in [
             ("./out/orders", Location::Folder("./out/orders".into())),
             ("/var/lib/out", Location::Folder("/var/lib/out".into())),
             ("s3://lake/orders/eu/", s3("lake", "orders/eu")),
             ("s3://lake", s3("lake", "")),
             ("s3://lake/", s3("lake", "")),
+            ("gs://lake/x", place(Service::Gcs, "lake", "x")),
+            ("az://lake/x/y", place(Service::Azure, "lake", "x/y")),
         ] {
             assert_eq!(Location::parse(uri).unwrap(), expected, "{uri}");
         }
         for (uri, problem) in
-            [("gs://lake/x", "`gs`"), ("s3:///x", "bucket is missing"), ("s3://lake/a//b", "empty"), ("", "empty")]
+            [("hdfs://lake/x", "`hdfs`"), ("s3:///x", "bucket is missing"), ("s3://lake/a//b", "empty"), ("", "empty")]
         {
             let error = Location::parse(uri).unwrap_err().to_string();
             assert!(error.contains(problem) && error.contains("expected a local folder or s3://"), "{error}");
@@ -279,5 +413,24 @@ mod tests {
         let shown = format!("{options:?} {opened:?} {}", opened.store);
         assert!(!shown.contains("hunter"), "{shown}");
         assert_eq!(opened.prefix, Path::from("orders"));
+    }
+
+    #[test]
+    fn each_service_is_reached_with_its_own_settings() {
+        let gcs = StorageOptions::Gcs(GcsOptions { allow_http: true, ..GcsOptions::default() });
+        let azure = StorageOptions::Azure(AzureOptions {
+            account: Some("tidemill".into()),
+            access_key: Some("aHVudGVyMg==".into()),
+            ..AzureOptions::default()
+        });
+        let opened = open("az://lake/orders", Some(&azure)).unwrap();
+        let shown = format!("{azure:?} {opened:?} {}", opened.store);
+        assert!(shown.contains("tidemill") && !shown.contains("aHVu"), "{shown}");
+        assert_eq!(opened.prefix, Path::from("orders"));
+        for (uri, options, scheme) in [("s3://b/p", &gcs, "gs://"), ("gs://b/p", &azure, "az://")] {
+            let error = open(uri, Some(options)).unwrap_err().to_string();
+            assert!(error.contains(scheme), "{error}");
+        }
+        assert!(open("az://lake/orders", Some(&StorageOptions::Azure(AzureOptions::default()))).is_err(), "no account");
     }
 }

@@ -12,6 +12,7 @@ use tidemill_engine::clock::Clock;
 use tidemill_engine::job::Stop;
 use tidemill_engine::progress::Snapshot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{self, ABORTED, FAILED, FAULTY, OK};
 use crate::http::{self, Http};
@@ -24,6 +25,7 @@ use crate::{live, wire};
 
 /// Decoding recurses no deeper than 64, SQL plans on stacks of its own.
 const WORKER_STACK: usize = 2 << 20;
+/// How often the line on a terminal is drawn.
 const TICK: Duration = Duration::from_millis(200);
 /// Jobs that the bound on blocking threads has room for, at least.
 const MOST_JOBS: usize = 64;
@@ -38,6 +40,8 @@ pub struct Service {
     pub http: Http,
     runtime: tokio::runtime::Runtime,
     supervisor: Option<JoinHandle<u8>>,
+    /// The supervisor's thread has done its work.
+    ended: CancellationToken,
     signals: Option<[Signal; 3]>,
 }
 
@@ -108,8 +112,13 @@ impl Service {
         );
         let maker = Maker { state, cores, limits, clock, runtime: runtime.handle().clone(), gates: BTreeMap::new() };
         let supervisor = Supervisor::new(shared.clone(), heard, stop.clone(), maker, origin, config, plan.jobs);
-        let supervisor = std::thread::Builder::new().name("supervisor".into()).spawn(move || supervisor.run())?;
-        Ok(Self { shared, stop, http, runtime, supervisor: Some(supervisor), signals: Some(signals) })
+        let ended = CancellationToken::new();
+        let ending = ended.clone().drop_guard();
+        let supervisor = std::thread::Builder::new().name("supervisor".into()).spawn(move || {
+            let _ending = ending;
+            supervisor.run()
+        })?;
+        Ok(Self { shared, stop, http, runtime, supervisor: Some(supervisor), ended, signals: Some(signals) })
     }
 
     /// Where asynchronous work runs.
@@ -151,10 +160,8 @@ impl Service {
                     if terminal {
                         line.draw(&self.shared);
                     }
-                    if self.supervisor.as_ref().is_none_or(JoinHandle::is_finished) {
-                        return false;
-                    }
                 }
+                () = self.ended.cancelled() => return false,
                 _ = term.recv() => if self.signalled() { return true },
                 _ = int.recv() => if self.signalled() { return true },
                 _ = hup.recv() => {

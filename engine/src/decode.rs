@@ -10,6 +10,10 @@ use crate::chunk::Chunk;
 use crate::format::{Decoder, Format, Reject, Stage};
 use crate::operator::{OperatorError, RowOperator};
 
+/// Chunks up to this size are decoded in some tenths of a millisecond.
+const QUICK_RECORDS: usize = 512;
+const QUICK_BYTES: usize = 128 << 10;
+
 /// Decoders and the row-wise head of the operator chain, shared by the workers of one job.
 pub struct DecodeStage {
     format: Arc<dyn Format>,
@@ -42,6 +46,12 @@ impl DecodeStage {
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         self.operators.last().map_or_else(|| self.format.schema(), |op| op.schema())
+    }
+
+    /// True when the work on a chunk takes no longer than handing it to another thread.
+    #[must_use]
+    pub fn is_quick_on(&self, chunk: &Chunk) -> bool {
+        self.operators.is_empty() && chunk.len() <= QUICK_RECORDS && chunk.bytes() <= QUICK_BYTES
     }
 
     /// Works on a chunk. Blocking; called from several threads.

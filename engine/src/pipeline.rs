@@ -87,6 +87,7 @@ struct Done {
 }
 
 enum Pending {
+    Decoded(Box<(DecodedChunk, Duration)>),
     Decoding(JoinHandle<(DecodedChunk, Duration)>),
     Cut(Cut),
 }
@@ -172,11 +173,16 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
                 Some(Item::Chunk(chunk)) => {
                     chunk_memory += chunk.memory();
                     let (stage, clock) = (pipeline.parts.stage.clone(), pipeline.parts.clock.clone());
-                    ahead.push_back(Pending::Decoding(tokio::task::spawn_blocking(move || {
+                    let at_once = stage.is_quick_on(&chunk);
+                    let work = move || {
                         let begun = clock.now();
                         let decoded = stage.work(chunk);
                         (decoded, clock.now().saturating_sub(begun))
-                    })));
+                    };
+                    ahead.push_back(match at_once {
+                        true => Pending::Decoded(Box::new(work())),
+                        false => Pending::Decoding(tokio::task::spawn_blocking(work)),
+                    });
                 }
                 Some(Item::Cut(cut)) => ahead.push_back(Pending::Cut(cut)),
                 None => open = false,
@@ -231,6 +237,7 @@ async fn ready(ahead: &mut VecDeque<Pending>) -> Result<Ready, RunError> {
     }
     match ahead.pop_front() {
         Some(Pending::Cut(cut)) => Ok(Ready::Cut(cut)),
+        Some(Pending::Decoded(decoded)) => Ok(Ready::Rows(decoded.0, decoded.1)),
         _ => std::future::pending().await,
     }
 }

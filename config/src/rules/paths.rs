@@ -20,8 +20,10 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
     for (key, folder) in sinks.iter().chain(&dead_letters) {
         rules.not_empty(key, folder);
         if let Some(problem) = scheme_problem(folder) {
-            let message =
-                format!("expected a local folder or s3://bucket/prefix, found {}{problem}", quote(folder.shown()));
+            let message = format!(
+                "expected a local folder or s3://, gs:// or az://bucket/prefix, found {}{problem}",
+                quote(folder.shown())
+            );
             rules.bad(key, message);
         } else if folder.contains('\0') {
             rules.bad(key, "expected a folder, found a NUL in it");
@@ -50,7 +52,7 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
 fn scheme_problem(folder: &str) -> Option<&'static str> {
     let (scheme, rest) = folder.split_once("://")?;
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if scheme != "s3" {
+    if !["s3", "gs", "az"].contains(&scheme) {
         Some("")
     } else if bucket.is_empty() {
         Some("; the bucket is missing")

@@ -12,8 +12,21 @@ use crate::types::{Config, S3, Sink, Storage};
 pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
     for (name, storage) in &config.storages {
         let path = join("storage", name);
-        let Storage::S3(s3) = storage;
-        self::s3(rules, &path, s3);
+        match storage {
+            Storage::S3(s3) => self::s3(rules, &path, s3),
+            Storage::Gcs(gcs) => {
+                endpoint(rules, &path, gcs.endpoint.as_ref(), gcs.allow_http);
+                texts(rules, &path, &[("endpoint", &gcs.endpoint), ("credentials_path", &gcs.credentials_path)]);
+            }
+            Storage::Azure(azure) => {
+                endpoint(rules, &path, azure.endpoint.as_ref(), azure.allow_http);
+                let (account, key) = (&azure.account, &azure.access_key);
+                texts(rules, &path, &[("account", account), ("access_key", key), ("endpoint", &azure.endpoint)]);
+                if key.is_some() && account.is_none() {
+                    rules.conflict(&join(&path, "access_key"), "needs account beside it");
+                }
+            }
+        }
     }
     let mut used = BTreeSet::new();
     for (name, job) in &config.jobs {
@@ -41,23 +54,48 @@ fn named<'c>(rules: &mut Rules<'_>, config: &'c Config, path: &str, sink: &'c Si
         };
         let shown = quote(storage.shown());
         rules.bad(&key, format!("no [storage.NAME] table is named {shown}; {}", hint.unwrap_or_else(known)));
-    } else if sink.place().is_some_and(|(_, folder)| !folder.contains("://")) {
-        rules.conflict(&key, "without effect on a local folder: expected s3://bucket/prefix beside it");
+    } else if let (Some((_, folder)), Some(storage)) = (sink.place(), config.storages.get(storage.as_str())) {
+        let scheme = storage.scheme();
+        match folder.split_once("://") {
+            None => {
+                let message = format!("without effect on a local folder: expected {scheme}://bucket/prefix beside it");
+                rules.conflict(&key, message);
+            }
+            Some((other, _)) if other != scheme => {
+                rules.conflict(&key, format!("is reached with {scheme}://…, and the place begins with {other}://"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn endpoint(rules: &mut Rules<'_>, path: &str, endpoint: Option<&Text>, allow_http: bool) {
+    let Some(endpoint) = endpoint else { return };
+    let key = join(path, "endpoint");
+    if endpoint.starts_with("http://") {
+        if !allow_http {
+            rules.conflict(&key, "is without TLS: expected https://…, or allow_http = true beside it");
+        }
+    } else if !endpoint.starts_with("https://") {
+        let shown = quote(endpoint.shown());
+        rules.bad(&key, format!("expected https://host:port or http://host:port, found {shown}"));
+    }
+}
+
+fn texts(rules: &mut Rules<'_>, path: &str, texts: &[(&str, &Option<Text>)]) {
+    for (name, text) in texts {
+        let (key, Some(text)) = (join(path, name), text) else { continue };
+        rules.not_empty(&key, text);
+        if text.shown() == REDACTED && !text.is_empty() {
+            let message = "a secret stands in the file; better a reference: \"${env:NAME}\" or \"${file:/path}\"";
+            rules.warn(FaultKind::InlineSecret, &key, message);
+        }
     }
 }
 
 fn s3(rules: &mut Rules<'_>, path: &str, s3: &S3) {
     let key = |name: &str| format!("{path}.{name}");
-    if let Some(endpoint) = &s3.endpoint {
-        if endpoint.starts_with("http://") {
-            if !s3.allow_http {
-                rules.conflict(&key("endpoint"), "is without TLS: expected https://…, or allow_http = true beside it");
-            }
-        } else if !endpoint.starts_with("https://") {
-            let shown = quote(endpoint.shown());
-            rules.bad(&key("endpoint"), format!("expected https://host:port or http://host:port, found {shown}"));
-        }
-    }
+    endpoint(rules, path, s3.endpoint.as_ref(), s3.allow_http);
     match (&s3.access_key_id, &s3.secret_access_key) {
         (Some(_), None) => rules.conflict(&key("access_key_id"), "needs secret_access_key beside it"),
         (None, Some(_)) => rules.conflict(&key("secret_access_key"), "needs access_key_id beside it"),
@@ -66,19 +104,12 @@ fn s3(rules: &mut Rules<'_>, path: &str, s3: &S3) {
         }
         _ => {}
     }
-    let texts: [(&str, &Option<Text>); 5] = [
+    let all = [
         ("endpoint", &s3.endpoint),
         ("region", &s3.region),
         ("access_key_id", &s3.access_key_id),
         ("secret_access_key", &s3.secret_access_key),
         ("session_token", &s3.session_token),
     ];
-    for (name, text) in texts {
-        let Some(text) = text else { continue };
-        rules.not_empty(&key(name), text);
-        if text.shown() == REDACTED && !text.is_empty() {
-            let message = "a secret stands in the file; better a reference: \"${env:NAME}\" or \"${file:/path}\"";
-            rules.warn(FaultKind::InlineSecret, &key(name), message);
-        }
-    }
+    texts(rules, path, &all);
 }

@@ -44,8 +44,9 @@ pub struct Config {
     #[serde(default, rename = "job")]
     #[schemars(with = "identity::JobTables")]
     pub jobs: BTreeMap<String, Job>,
-    /// An object store that sinks and dead letters name with `storage = "NAME"`. Without one, `s3://…` is reached with
-    /// the settings and credentials of the environment (`AWS_*` variables, web identity, container, instance).
+    /// An object store that sinks and dead letters name with `storage = "NAME"`. Without one, `s3://…`, `gs://…`
+    /// and `az://…` are reached with the settings and credentials of the environment (`AWS_*`, `GOOGLE_*` and `AZURE_*`
+    /// variables, web identity, container, instance).
     #[serde(default, rename = "storage", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "identity::StorageTables")]
     pub storages: BTreeMap<String, Storage>,

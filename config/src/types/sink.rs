@@ -106,10 +106,10 @@ impl Sink {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parquet {
-    /// The folder, relative to the working directory, or `s3://bucket/prefix`. Made when it is missing. Several jobs may
-    /// share one.
+    /// The folder, relative to the working directory, or `s3://bucket/prefix` (`gs://`, `az://`). Made when it is
+    /// missing. Several jobs may share one.
     pub path: Text,
-    /// Name of the `[storage.NAME]` table that says how to reach `s3://…`.
+    /// Name of the `[storage.NAME]` table that says how to reach the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-default" = "the environment"))]
     pub storage: Option<Text>,
@@ -129,10 +129,10 @@ pub struct Parquet {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ndjson {
-    /// The folder, relative to the working directory, or `s3://bucket/prefix`. Made when it is missing. Several jobs may
-    /// share one.
+    /// The folder, relative to the working directory, or `s3://bucket/prefix` (`gs://`, `az://`). Made when it is
+    /// missing. Several jobs may share one.
     pub path: Text,
-    /// Name of the `[storage.NAME]` table that says how to reach `s3://…`.
+    /// Name of the `[storage.NAME]` table that says how to reach the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-default" = "the environment"))]
     pub storage: Option<Text>,

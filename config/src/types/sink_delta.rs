@@ -12,9 +12,9 @@ use crate::text::Text;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delta {
-    /// The table's folder, relative to the working directory, or `s3://bucket/prefix`.
+    /// The table's folder, relative to the working directory, or `s3://bucket/prefix` (`gs://`, `az://`).
     pub uri: Text,
-    /// Name of the `[storage.NAME]` table that says how to reach `s3://…`.
+    /// Name of the `[storage.NAME]` table that says how to reach the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-default" = "the environment"))]
     pub storage: Option<Text>,

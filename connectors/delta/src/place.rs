@@ -24,8 +24,8 @@ pub struct DeltaPlace {
 }
 
 impl DeltaPlace {
-    /// The place that `uri` names: `s3://bucket/prefix` or a local folder, which is made when it is missing. Called
-    /// within a multi-threaded runtime; sends no request.
+    /// The place that `uri` names: `s3://bucket/prefix` (`gs://`, `az://`) or a local folder, which is made when it is
+    /// missing. Called within a multi-threaded runtime; sends no request.
     ///
     /// # Errors
     /// What is wrong with the URI or the options.
@@ -43,11 +43,12 @@ impl DeltaPlace {
                 let prefix = Path::from_absolute_path(&folder).map_err(|_| no_url())?;
                 Ok(Self { store, objects: Arc::new(LocalFileSystem::new()), prefix, url })
             }
-            Location::S3 { bucket, .. } => {
+            Location::Bucket { service, bucket, .. } => {
                 let Opened { store: objects, prefix } = storage::open(uri, options)?;
+                let root = format!("{}://{bucket}/", service.scheme());
                 let text = match prefix.as_ref() {
-                    "" => format!("s3://{bucket}/"),
-                    prefix => format!("s3://{bucket}/{prefix}/"),
+                    "" => root,
+                    prefix => format!("{root}{prefix}/"),
                 };
                 let url = Url::parse(&text).map_err(|e| SinkError::person(format!("`{uri}` is no URL: {e}")))?;
                 Ok(Self { store, objects, prefix, url })

@@ -88,7 +88,7 @@ impl Places {
 fn split(uri: &str) -> Result<(String, &str), SinkError> {
     let refused = |problem: String| {
         SinkError::person(format!(
-            "the table's metadata names `{uri}`: {problem}; s3://bucket/… and local paths are possible"
+            "the table's metadata names `{uri}`: {problem}; s3://, gs:// and az://bucket/… and local paths are possible"
         ))
     };
     let local = |path| match str::starts_with(path, '/') {
@@ -99,10 +99,11 @@ fn split(uri: &str) -> Result<(String, &str), SinkError> {
     match uri.split_once(':') {
         _ if uri.starts_with('/') => local(uri),
         Some(("file", path)) => local(path.strip_prefix("//").unwrap_or(path)),
-        Some(("s3" | "s3a" | "s3n", path)) => {
+        Some((scheme @ ("s3" | "s3a" | "s3n" | "gs" | "az"), path)) => {
+            let scheme = if scheme.starts_with("s3") { "s3" } else { scheme };
             let path = path.strip_prefix("//").ok_or_else(|| refused("it names no bucket".to_owned()))?;
             let (bucket, name) = path.split_once('/').unwrap_or((path, ""));
-            Ok((format!("s3://{bucket}"), name))
+            Ok((format!("{scheme}://{bucket}"), name))
         }
         Some((scheme, _)) => Err(refused(format!("nothing speaks `{scheme}`"))),
         None => Err(refused("it is no address".to_owned())),
@@ -147,10 +148,11 @@ mod tests {
             ("/tmp/wh/t", "/", "/tmp/wh/t"),
             ("s3://lake/wh/t", "s3://lake", "wh/t"),
             ("s3a://lake/wh/t", "s3://lake", "wh/t"),
+            ("gs://lake/wh/t", "gs://lake", "wh/t"),
         ] {
             assert_eq!(split(uri).unwrap(), (root.to_owned(), name), "{uri}");
         }
-        for uri in ["hdfs://x/y", "wh/t", "gs://b/x", "file:wh", ""] {
+        for uri in ["hdfs://x/y", "wh/t", "ftp://b/x", "file:wh", ""] {
             let error = split(uri).unwrap_err().to_string();
             assert!(error.contains(&format!("`{uri}`")), "{error}");
         }

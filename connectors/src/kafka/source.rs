@@ -619,8 +619,13 @@ impl Source for KafkaSource {
             }
             let Some(reader) = &mut self.reader else { return Ok(event) };
             if intake.window_is_open() {
-                // What comes now belongs to this window, and a wake-up for each record would be wasted.
-                if reader.gather(left.min(GATHER)) {
+                // What comes now belongs to this window, and a wake-up for each record would be wasted. The client waits
+                // for whole milliseconds only.
+                let wait = Duration::from_millis(u64::try_from(left.min(GATHER).as_millis()).unwrap_or(0));
+                if wait.is_zero() {
+                    std::thread::sleep(left);
+                }
+                if reader.gather(wait) {
                     reader.deliver(intake)?;
                     return Ok(if reader.is_done() { SourceEvent::End } else { event });
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidemill_config as config;
-use tidemill_connectors::storage::{S3Options, StorageOptions};
+use tidemill_connectors::storage::{AzureOptions, GcsOptions, S3Options, StorageOptions};
 
 /// The object stores of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -26,15 +26,27 @@ impl Storages {
 }
 
 fn options(settings: &config::Storage) -> StorageOptions {
-    let config::Storage::S3(s3) = settings;
     let text = |text: &Option<config::Text>| text.as_ref().map(|t| t.as_str().to_owned());
-    StorageOptions::S3(S3Options {
-        endpoint: text(&s3.endpoint),
-        region: text(&s3.region),
-        access_key_id: text(&s3.access_key_id),
-        secret_access_key: text(&s3.secret_access_key),
-        session_token: text(&s3.session_token),
-        allow_http: s3.allow_http,
-        virtual_hosted_style: s3.virtual_hosted_style,
-    })
+    match settings {
+        config::Storage::S3(s3) => StorageOptions::S3(S3Options {
+            endpoint: text(&s3.endpoint),
+            region: text(&s3.region),
+            access_key_id: text(&s3.access_key_id),
+            secret_access_key: text(&s3.secret_access_key),
+            session_token: text(&s3.session_token),
+            allow_http: s3.allow_http,
+            virtual_hosted_style: s3.virtual_hosted_style,
+        }),
+        config::Storage::Gcs(gcs) => StorageOptions::Gcs(GcsOptions {
+            endpoint: text(&gcs.endpoint),
+            credentials_path: text(&gcs.credentials_path),
+            allow_http: gcs.allow_http,
+        }),
+        config::Storage::Azure(azure) => StorageOptions::Azure(AzureOptions {
+            account: text(&azure.account),
+            access_key: text(&azure.access_key),
+            endpoint: text(&azure.endpoint),
+            allow_http: azure.allow_http,
+        }),
+    }
 }
