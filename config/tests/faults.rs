@@ -480,7 +480,8 @@ fn object_stores() {
         "storage.lake.secret_access_key: needs access_key_id",
     );
     says(&stored("s3://lake/out", "lake", "regoin = \"a\""), "did you mean \"region\"");
-    says(&stored("s3://lake/out", "lake", fine).replace("\"s3\"", "\"gcs\""), "storage.lake.type: expected \"s3\"");
+    let other = stored("s3://lake/out", "lake", fine).replace("\"s3\"", "\"hdfs\"");
+    says(&other, "storage.lake.type: expected one of \"s3\", \"gcs\", \"azure\"");
     let unused = job("") + "\n[storage.lake]\ntype = \"s3\"\n";
     let warnings = load(&unused).expect("loads").warnings;
     assert!(warnings[0].to_string().contains("storage.lake: no sink and no dead letter names it"), "{warnings:?}");
