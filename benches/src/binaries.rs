@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::clicks::Totals;
 use crate::measure;
+use crate::wide::Shape;
 use crate::workload::{Setting, Workload, config};
 
 /// Longest a measured process may run.
@@ -59,9 +60,25 @@ pub fn home(given: Option<&Path>, scratch: &Path) -> Result<PathBuf> {
 /// # Errors
 /// When its config cannot be written, or the binary is not there.
 pub fn tidemill(workload: Workload, brokers: &str, topic: &str, folder: &Path, setting: &Setting) -> Result<Command> {
+    daemon(&config(workload, brokers, topic, folder, setting)?, folder, None)
+}
+
+/// The daemon with a config, which is written into `folder`, on the first so many of the machine's cores or on all.
+///
+/// # Errors
+/// When the config cannot be written, or the binary is not there.
+pub fn daemon(config: &str, folder: &Path, cores: Option<usize>) -> Result<Command> {
     let file = folder.join("tidemill.toml");
-    fs::write(&file, config(workload, brokers, topic, folder, setting)?)?;
-    let mut command = Command::new(beside("tidemill")?);
+    fs::write(&file, config)?;
+    let binary = beside("tidemill")?;
+    let mut command = match cores {
+        None => Command::new(binary),
+        Some(cores) => {
+            let mut pinned = Command::new("taskset");
+            pinned.arg("-c").arg(format!("0-{}", cores.saturating_sub(1))).arg(binary);
+            pinned
+        }
+    };
     command.args(["run", "--config"]).arg(file).current_dir(folder);
     Ok(command)
 }
@@ -82,9 +99,30 @@ pub fn raw(brokers: &str, topic: &str, records: u64, out: &Path) -> Result<Comma
 /// # Errors
 /// When the topic is there already, or the broker does not take a record.
 pub fn fill(brokers: &str, topic: &str, records: u64, home: &Path) -> Result<Totals> {
+    generate(&[brokers, topic, &records.to_string()], home)
+}
+
+/// The same with records of a shape, over so many partitions.
+///
+/// # Errors
+/// When the topic is there already, or the broker does not take a record.
+pub fn fill_wide(
+    brokers: &str,
+    topic: &str,
+    records: u64,
+    shape: Shape,
+    partitions: i32,
+    home: &Path,
+) -> Result<Totals> {
+    let text = |flag: &str, value: &dyn std::fmt::Display| format!("--{flag}={value}");
+    let shape = [text("columns", &shape.columns), text("record-bytes", &shape.bytes)];
+    generate(&[brokers, topic, &records.to_string(), &shape[0], &shape[1], &text("partitions", &partitions)], home)
+}
+
+fn generate(args: &[&str], home: &Path) -> Result<Totals> {
     let log = home.join("generate.log");
     let mut command = Command::new(beside("generate")?);
-    command.args([brokers, topic, &records.to_string()]);
+    command.args(args);
     measure::run(command, &log, LIMIT)?;
     let said = fs::read_to_string(&log)?;
     let last = said.lines().last().unwrap_or_default();

@@ -72,6 +72,21 @@ pub fn check_files(files: &[PathBuf], folder: &Path, workload: Workload, totals:
         Workload::W2 => ("amount", totals.purchases, totals.purchase_cents as f64 / 100.0, 0.01),
         Workload::W3 => bail!("w3 writes no files"),
     };
+    check_column(files, folder, column, rows, sum, tolerance)
+}
+
+/// The same for any number of rows and the sum of any column, which may be wrong by `tolerance`.
+///
+/// # Errors
+/// When something is missing, too much, or other than it should be.
+pub fn check_column(
+    files: &[PathBuf],
+    folder: &Path,
+    column: &str,
+    rows: u64,
+    sum: f64,
+    tolerance: f64,
+) -> Result<Found> {
     let mut found = Found::default();
     for path in files {
         found.files += 1;

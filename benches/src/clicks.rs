@@ -8,6 +8,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::topic::Records;
+
 /// Seed of all published figures.
 pub const SEED: u64 = 42;
 
@@ -97,6 +99,16 @@ impl Clicks {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+}
+
+impl Records for Clicks {
+    fn next_record(&mut self) -> (&str, &str) {
+        Clicks::next_record(self)
+    }
+
+    fn totals(&self) -> Totals {
+        Clicks::totals(self)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A whole process measured from exec to exit.
 #![allow(unsafe_code)] // wait4: the standard library waits for a child without its resource usage
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -50,6 +50,19 @@ pub fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Usage> {
         bail!("{program} ended with {status}:\n{}", tail(log, 15));
     }
     Ok(Usage { wall_seconds: wall.as_secs_f64(), ..usage })
+}
+
+/// CPU seconds so far and resident bytes now of a process that runs.
+///
+/// # Errors
+/// When there is none.
+pub fn of(pid: u32) -> Result<(f64, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("no process {pid}"))?;
+    let (_, rest) = stat.rsplit_once(')').context("no name in stat")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let number = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).context("stat is shorter than expected");
+    // utime, stime in ticks of 10 ms; rss in pages of 4 KiB.
+    Ok(((number(11)? + number(12)?) as f64 / 100.0, number(21)? * 4096))
 }
 
 /// How a child ended and what the kernel counted for it and for its children that it waited for, once it has; the wall

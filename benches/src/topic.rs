@@ -11,10 +11,35 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use crate::clicks::{Clicks, SEED, Totals};
+use crate::clicks::Totals;
 
 /// Partitions of all workloads.
 pub const PARTITIONS: i32 = 4;
+
+/// Records that a topic is filled with.
+pub trait Records {
+    /// The next record's key and value.
+    fn next_record(&mut self) -> (&str, &str);
+
+    /// What was made so far.
+    fn totals(&self) -> Totals;
+}
+
+/// How records are laid out in a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Partitions, filled in turn.
+    pub partitions: i32,
+    /// So many records into one partition before the next one's turn.
+    pub stripe: u64,
+    /// Most bytes of a batch, before compression.
+    pub batch_bytes: u64,
+}
+
+impl Layout {
+    /// That of the workloads.
+    pub const WORKLOADS: Self = Self { partitions: PARTITIONS, stripe: 1, batch_bytes: 1_000_000 };
+}
 
 fn client(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -22,13 +47,17 @@ fn client(brokers: &str) -> ClientConfig {
     config
 }
 
-/// Makes a topic.
+/// Makes a topic of as many partitions as all workloads have.
 ///
 /// # Errors
 /// When it is there already.
 pub fn create(brokers: &str, topic: &str) -> Result<()> {
+    create_of(brokers, topic, PARTITIONS)
+}
+
+fn create_of(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
     admin(brokers, async |admin, options| {
-        let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         admin.create_topics([&new], options).await
     })
     .with_context(|| format!("cannot create topic {topic}"))
@@ -70,20 +99,19 @@ pub fn read_committed(brokers: &str, topic: &str, mut take: impl FnMut(Option<&[
     Ok(())
 }
 
-/// Makes the topic and fills it with `records` records of the clickstream, lz4, in turn over the partitions.
+/// Makes the topic and fills it with the next `records` records of a stream, lz4.
 ///
 /// # Errors
 /// When the topic is there already, or the broker does not take a record.
-pub fn fill(brokers: &str, topic: &str, records: u64) -> Result<Totals> {
-    create(brokers, topic)?;
+pub fn fill(brokers: &str, topic: &str, layout: Layout, records: u64, stream: &mut dyn Records) -> Result<Totals> {
+    create_of(brokers, topic, layout.partitions)?;
     let mut config = client(brokers);
-    config.set("linger.ms", "50").set("batch.size", "1000000").set("compression.type", "lz4");
+    config.set("linger.ms", "50").set("batch.size", layout.batch_bytes.to_string()).set("compression.type", "lz4");
     config.set("queue.buffering.max.messages", "500000").set("queue.buffering.max.kbytes", "500000");
     let producer: BaseProducer = config.create()?;
-    let mut clicks = Clicks::new(SEED);
     for i in 0..records {
-        let (key, value) = clicks.next_record();
-        let partition = i32::try_from(i % PARTITIONS.unsigned_abs() as u64)?;
+        let (key, value) = stream.next_record();
+        let partition = i32::try_from(i / layout.stripe % u64::from(layout.partitions.unsigned_abs()))?;
         let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(value);
         while let Err((error, back)) = producer.send(record) {
             if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
@@ -98,14 +126,14 @@ pub fn fill(brokers: &str, topic: &str, records: u64) -> Result<Totals> {
     }
     producer.flush(Duration::from_secs(120)).context("the broker does not take the records")?;
     let mut stored = 0;
-    for partition in 0..PARTITIONS {
+    for partition in 0..layout.partitions {
         let (low, high) = producer.client().fetch_watermarks(topic, partition, Duration::from_secs(10))?;
         stored += u64::try_from(high - low)?;
     }
     if stored != records {
         return Err(anyhow!("{topic} has {stored} records, expected {records}"));
     }
-    Ok(clicks.totals())
+    Ok(stream.totals())
 }
 
 /// Deletes the topic.

@@ -43,16 +43,25 @@ pub fn out_topic(home: &Path) -> String {
     format!("{name}-out")
 }
 
+/// A path as it can stand in a config file.
+///
+/// # Errors
+/// When it cannot.
+pub fn plain(path: &Path) -> Result<String> {
+    let path = path.display().to_string();
+    if path.contains(['"', '\\', '$']) {
+        bail!("cannot work in {path:?}: expected a path without quotes, backslashes and dollar signs");
+    }
+    Ok(path)
+}
+
 /// The config file of a workload over `topic`, with everything it makes below `home`.
 ///
 /// # Errors
 /// When a path cannot stand in a config file.
 pub fn config(workload: Workload, brokers: &str, topic: &str, home: &Path, setting: &Setting) -> Result<String> {
     let out = out_topic(home);
-    let home = home.display().to_string();
-    if home.contains(['"', '\\', '$']) {
-        bail!("cannot work in {home:?}: expected a path without quotes, backslashes and dollar signs");
-    }
+    let home = plain(home)?;
     let operator = match workload {
         Workload::W1 => "",
         Workload::W2 => {

@@ -21,6 +21,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
+use tidemill_benches::measure;
 use tidemill_benches::report::write_json;
 use tidemill_benches::topic::{self, PARTITIONS};
 use tidemill_integration_tests::kafka::Kafka;
@@ -151,7 +152,7 @@ fn measure(args: &Args, brokers: &str, name: &str, input: &str, output: &str) ->
         Guarded::spawn(command, &log, None).with_context(|| format!("cannot start {}", daemon.display()))?;
     let through = flow(args, brokers, input, output, begun, args.seconds)
         .with_context(|| format!("the daemon's log ends:\n{}", tail(&log, 15)))?;
-    let (daemon_cpu_seconds, daemon_rss_bytes) = usage(process.pid())?;
+    let (daemon_cpu_seconds, daemon_rss_bytes) = measure::of(process.pid())?;
     process.term(Duration::from_secs(30))?;
     Ok(Report {
         rate: args.rate,
@@ -345,14 +346,4 @@ fn transactions(brokers: &str, name: &str, output: &str, input: &str, messages: 
         }
     }
     Ok(Times::of(times))
-}
-
-/// CPU seconds and resident bytes of a process.
-fn usage(pid: u32) -> Result<(f64, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = stat.rsplit_once(')').context("no name in stat")?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let number = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).context("stat is shorter than expected");
-    // utime, stime in ticks of 10 ms; rss in pages of 4 KiB.
-    Ok(((number(11)? + number(12)?) as f64 / 100.0, number(21)? * 4096))
 }
