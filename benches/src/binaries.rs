@@ -122,7 +122,8 @@ pub fn fill_wide(
 fn generate(args: &[&str], home: &Path) -> Result<Totals> {
     let log = home.join("generate.log");
     let mut command = Command::new(beside("generate")?);
-    command.args(args);
+    // Its log's end is shown when it fails: the error, not where it came from.
+    command.args(args).env("RUST_BACKTRACE", "0");
     measure::run(command, &log, LIMIT)?;
     let said = fs::read_to_string(&log)?;
     let last = said.lines().last().unwrap_or_default();

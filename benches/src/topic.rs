@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
+use tidemill_integration_tests::kafka::Kafka;
 
 use crate::clicks::Totals;
 
@@ -52,15 +51,7 @@ fn client(brokers: &str) -> ClientConfig {
 /// # Errors
 /// When it is there already.
 pub fn create(brokers: &str, topic: &str) -> Result<()> {
-    create_of(brokers, topic, PARTITIONS)
-}
-
-fn create_of(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
-    admin(brokers, async |admin, options| {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        admin.create_topics([&new], options).await
-    })
-    .with_context(|| format!("cannot create topic {topic}"))
+    Kafka::at(Some(brokers))?.create_topic(topic, PARTITIONS, &[])
 }
 
 /// A consumer of committed messages of all partitions, from `start`, that holds little ready. `ends`: it says so
@@ -104,7 +95,7 @@ pub fn read_committed(brokers: &str, topic: &str, mut take: impl FnMut(Option<&[
 /// # Errors
 /// When the topic is there already, or the broker does not take a record.
 pub fn fill(brokers: &str, topic: &str, layout: Layout, records: u64, stream: &mut dyn Records) -> Result<Totals> {
-    create_of(brokers, topic, layout.partitions)?;
+    Kafka::at(Some(brokers))?.create_topic(topic, layout.partitions, &[])?;
     let mut config = client(brokers);
     config.set("linger.ms", "50").set("batch.size", layout.batch_bytes.to_string()).set("compression.type", "lz4");
     config.set("queue.buffering.max.messages", "500000").set("queue.buffering.max.kbytes", "500000");
@@ -141,23 +132,5 @@ pub fn fill(brokers: &str, topic: &str, layout: Layout, records: u64, stream: &m
 /// # Errors
 /// When the broker refuses.
 pub fn delete(brokers: &str, topic: &str) -> Result<()> {
-    admin(brokers, async |admin, options| admin.delete_topics(&[topic], options).await)
-        .with_context(|| format!("cannot delete topic {topic}"))
-}
-
-fn admin(
-    brokers: &str,
-    ask: impl AsyncFnOnce(
-        &AdminClient<DefaultClientContext>,
-        &AdminOptions,
-    ) -> rdkafka::error::KafkaResult<Vec<rdkafka::admin::TopicResult>>,
-) -> Result<()> {
-    let admin: AdminClient<DefaultClientContext> = client(brokers).create()?;
-    let wait = Some(Duration::from_secs(20));
-    let options = AdminOptions::new().operation_timeout(wait).request_timeout(wait);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for result in runtime.block_on(ask(&admin, &options))? {
-        result.map_err(|(name, code)| anyhow!("{name}: {code}"))?;
-    }
-    Ok(())
+    Kafka::at(Some(brokers))?.delete_topic(topic)
 }

@@ -145,6 +145,10 @@ impl Measuring<'_> {
         let bytes = self.args.megabytes * 1_000_000;
         self.report.debug_build = cfg!(debug_assertions);
         (self.report.cores, self.report.bytes) = (cores, bytes);
+        if self.wants(Part::Idle) || self.wants(Part::Start) {
+            let point = Point::little();
+            self.with(&point.topic, |this, filled| this.alone(&point, filled));
+        }
         let axes: Vec<Axis> = Axis::ALL.into_iter().filter(|axis| self.wants(Part::Curve(*axis))).collect();
         let mut lines: Vec<Line> = Vec::new();
         for (topic, points) in by_topic(axes.iter().flat_map(|axis| axis.points(bytes, cores)).collect()) {
@@ -154,10 +158,6 @@ impl Measuring<'_> {
             .into_iter()
             .map(|axis| Curve::new(axis, lines.iter().filter(|line| line.point.axis == axis).cloned().collect()))
             .collect();
-        if self.wants(Part::Idle) || self.wants(Part::Start) {
-            let point = Point::little();
-            self.with(&point.topic, |this, filled| this.alone(&point, filled));
-        }
         Ok(self.report)
     }
 

@@ -206,8 +206,8 @@ impl Base {
     }
 }
 
-/// Points by the topic they read, so that each is filled once and is gone when its points are done. In the order of
-/// their first points.
+/// Points by the topic they read, so that each is filled once and is gone when its points are done. Topics of many
+/// partitions come last: a broker is busy for a while after they are deleted.
 #[must_use]
 pub fn by_topic(points: Vec<Point>) -> Vec<(Topic, Vec<Point>)> {
     let mut groups: Vec<(Topic, Vec<Point>)> = Vec::new();
@@ -217,6 +217,7 @@ pub fn by_topic(points: Vec<Point>) -> Vec<(Topic, Vec<Point>)> {
             None => groups.push((point.topic, vec![point])),
         }
     }
+    groups.sort_by_key(|(topic, _)| topic.partitions);
     groups
 }
 
@@ -248,6 +249,7 @@ mod tests {
         let points: Vec<Point> = Axis::ALL.into_iter().flat_map(|axis| axis.points(BYTES, 2)).collect();
         let (all, groups) = (points.len(), by_topic(points));
         assert_eq!(groups.iter().map(|(_, points)| points.len()).sum::<usize>(), all);
+        assert!(groups.is_sorted_by_key(|(topic, _)| topic.partitions));
         let base = Axis::Window.points(BYTES, 2)[0].topic;
         let (_, shared) = groups.iter().find(|(topic, _)| *topic == base).expect("it is there");
         // 6 partitions, all windows, codecs, cores, and one job.
