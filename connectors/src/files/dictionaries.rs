@@ -1,7 +1,8 @@
 //! Which columns of Parquet files gain nothing from a dictionary, learned from the files that were written.
 //!
 //! A column of many different values (an id, a counter) fills its dictionary, 1 MiB, and goes on without: the values of
-//! that mebibyte are hashed for nothing in each row group, and the dictionary and its indices make the file larger.
+//! that mebibyte are hashed for nothing in each row group, and the dictionary and its indices make the file larger. Where
+//! row groups are too small for that (wide tables), the dictionary is most of what the column takes.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +13,9 @@ use parquet::schema::types::ColumnPath;
 
 /// So many files do without a dictionary before it is tried again: data change.
 const FILES_WITHOUT: u32 = 32;
+
+/// Smaller dictionaries cost little, whatever they are worth.
+const SMALL_BYTES: i64 = 16 << 10;
 
 /// What a sink knows of its columns. Forgotten with the sink.
 #[derive(Debug, Default)]
@@ -29,40 +33,53 @@ impl Dictionaries {
 
     /// Takes note of a finished file.
     pub(super) fn learn(&self, footer: &ParquetMetaData) {
-        let mut pages: BTreeMap<&[String], (u64, u64)> = BTreeMap::new();
+        let mut seen: BTreeMap<&[String], Seen> = BTreeMap::new();
         for chunk in footer.row_groups().iter().flat_map(|group| group.columns()) {
-            let (all, plain) = pages.entry(chunk.column_path().parts()).or_default();
-            let (a, p) = data_pages(chunk);
-            *all += a;
-            // Without a dictionary page the column was not to have one.
-            *plain += if chunk.dictionary_page_offset().is_some() { p } else { 0 };
+            seen.entry(chunk.column_path().parts()).or_default().add(chunk);
         }
         let mut without = self.without.lock().unwrap_or_else(PoisonError::into_inner);
         without.retain(|_, files| {
             *files -= 1;
             *files > 0
         });
-        for (column, (all, plain)) in pages {
-            if plain * 2 > all {
+        for (column, seen) in seen {
+            if seen.is_useless() {
                 without.insert(column.to_vec(), FILES_WITHOUT);
             }
         }
     }
 }
 
-/// Data pages of a column chunk: all, and those that do not refer to its dictionary.
-fn data_pages(chunk: &ColumnChunkMetaData) -> (u64, u64) {
-    let (mut all, mut plain) = (0, 0);
-    for stats in chunk.page_encoding_stats().into_iter().flatten() {
-        if matches!(stats.page_type, PageType::DATA_PAGE | PageType::DATA_PAGE_V2) {
-            let pages = u64::try_from(stats.count).unwrap_or(0);
-            all += pages;
-            if !matches!(stats.encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY) {
-                plain += pages;
+/// What a file says of the dictionaries of one column.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Data pages, and those that did not refer to the dictionary there was.
+    pages: i64,
+    plain_pages: i64,
+    /// Bytes of the column, and of its dictionaries.
+    bytes: i64,
+    dictionary_bytes: i64,
+}
+
+impl Seen {
+    fn add(&mut self, chunk: &ColumnChunkMetaData) {
+        // Without a dictionary page the column was not to have one.
+        let Some(dictionary_at) = chunk.dictionary_page_offset() else { return };
+        for stats in chunk.page_encoding_stats().into_iter().flatten() {
+            if matches!(stats.page_type, PageType::DATA_PAGE | PageType::DATA_PAGE_V2) {
+                let plain = !matches!(stats.encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
+                self.pages += i64::from(stats.count);
+                self.plain_pages += if plain { i64::from(stats.count) } else { 0 };
             }
         }
+        self.bytes += chunk.compressed_size();
+        self.dictionary_bytes += chunk.data_page_offset() - dictionary_at;
     }
-    (all, plain)
+
+    fn is_useless(&self) -> bool {
+        let large = self.dictionary_bytes >= SMALL_BYTES && self.dictionary_bytes * 2 > self.bytes;
+        large || self.plain_pages * 2 > self.pages
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +126,15 @@ mod tests {
         assert_eq!(write(&dictionaries, 10).1, 1, "the last without");
         assert_eq!(write(&dictionaries, 10).1, 2, "tried again");
         assert!(dictionaries.useless().is_empty(), "few rows never fill it");
+    }
+
+    #[test]
+    fn a_dictionary_that_is_most_of_its_column_is_not_made_again() {
+        let dictionaries = Dictionaries::default();
+        assert_eq!(write(&dictionaries, 400).1, 2);
+        assert!(dictionaries.useless().is_empty(), "too small to matter");
+        assert_eq!(write(&dictionaries, 4_000).1, 2);
+        assert_eq!(dictionaries.useless(), [ColumnPath::from("many")], "4,000 values, all different");
+        assert_eq!(write(&dictionaries, 4_000).1, 1);
     }
 }
