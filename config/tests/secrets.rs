@@ -90,7 +90,7 @@ fn faults_show_no_secret() {
             "\"int64\" }",
             "\"int64\" }, { name = \"${env:PW}\", type = \"int8\" }, { name = \"${env:PW}\", type = \"int8\" }",
         ),
-        job("").replace("\"./out\"", "\"gs://${env:PW}/\""),
+        job("").replace("\"./out\"", "\"hdfs://${env:PW}/\""),
         job("").replace("\"./out\"", "\"./out\", partition_by = [\"${env:PW}\"]"),
         job("dead_letter = { type = \"parquet\", path = \"${env:PW}/a\" }").replace("\"./out\"", reference),
         job("").replace("[\"t\"]", &format!("[\"t\"], start = {reference}")),
