@@ -50,6 +50,9 @@ enum What {
         /// Policies.
         #[arg(long = "policy", default_values = ["fixed", "pi", "tuned"])]
         policies: Vec<String>,
+        /// Run the policies of a load side by side on one broker: a third of the time, and the same noise for all.
+        #[arg(long)]
+        side_by_side: bool,
         /// Folder for the daemons; a temporary one by default.
         #[arg(long)]
         home: Option<PathBuf>,
@@ -62,7 +65,7 @@ fn main() -> Result<()> {
             print!("{}", evaluate::evaluate(&folder, seeds)?);
             Ok(())
         }
-        What::Kafka { seconds, target, commits, rate, loads, policies, home } => {
+        What::Kafka { seconds, target, commits, rate, loads, policies, side_by_side, home } => {
             let kafka = Kafka::start()?;
             let temporary = tempfile::tempdir()?;
             let root = home.unwrap_or_else(|| temporary.path().to_owned());
@@ -72,15 +75,28 @@ fn main() -> Result<()> {
             println!("|---|---|---|---|---|---|---|---|");
             for load in &loads {
                 for commit in &commits {
-                    for policy in &policies {
-                        let run = Run { seconds, target, commit: *commit, rate, load, policy };
-                        println!("{}", run.run(&kafka, &root)?);
+                    let runs: Vec<_> = policies
+                        .iter()
+                        .map(|policy| Run { seconds, target, commit: *commit, rate, load, policy })
+                        .collect();
+                    for some in runs.chunks(if side_by_side { runs.len() } else { 1 }) {
+                        for row in at_once(some, &kafka, &root)? {
+                            println!("{row}");
+                        }
                     }
                 }
             }
             Ok(())
         }
     }
+}
+
+/// The rows of these runs, made at the same time.
+fn at_once(runs: &[Run<'_>], kafka: &Kafka, root: &std::path::Path) -> Result<Vec<String>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = runs.iter().map(|run| scope.spawn(|| run.run(kafka, root))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| bail!("a run panicked"))).collect()
+    })
 }
 
 struct Run<'a> {
