@@ -15,4 +15,5 @@ mod kafka_to_kafka;
 mod kills;
 mod postgres;
 mod s3_files;
+mod stalled_sink;
 mod support;
