@@ -247,7 +247,7 @@ fn infeasible(seeds: u64) -> Vec<Vec<String>> {
             let mut tuner = Tuner::new(target, caps, None);
             let outcome = run(&trace, &sink, &mut tuner, target, &caps, seed);
             said_at = said_at.max(outcome.announced.first().map_or(f64::INFINITY, |(at, _)| *at));
-            if let Some(p99) = tuner.choice().infeasible.filter(|p99| p99.is_finite()) {
+            if let Some(p99) = tuner.choice().infeasible.map(|r| r.p99).filter(|p99| p99.is_finite()) {
                 ratios.push(p99 / outcome.p99());
             }
             throughput += outcome.throughput() / seeds as f64;

@@ -14,7 +14,7 @@ use crate::tuner::cost::{Cost, CostModel, Sample};
 use crate::tuner::freshness::{Tail, WindowAges};
 use crate::tuner::history::History;
 use crate::tuner::outlook::DIVERGED;
-use crate::tuner::{Caps, Choice, Kept, Landed, Limit, State, Tuner};
+use crate::tuner::{Caps, Choice, Kept, Landed, Limit, Reachable, State, Tuner};
 use crate::window::{Facts, WindowBounds};
 
 /// What becomes of the tuner's choices.
@@ -160,8 +160,11 @@ pub struct TuningView {
     pub choice: Choice,
     /// No window keeps the target.
     pub infeasible: bool,
-    /// Then: the p99 within reach, seconds; `None`: there is none, more comes than can be committed.
+    /// Then: the p99 within reach if commits go on as they were, seconds; `None`: there is none, more comes than can be
+    /// committed.
     pub reachable_p99_seconds: Option<f64>,
+    /// The same if some commits take much longer, which only some hundred windows without any rule out.
+    pub reachable_p99_with_slow_commits_seconds: Option<f64>,
     /// Learned cost from cut to visible.
     pub cost: Option<Cost>,
     /// Standard error of the predicted cost, seconds.
@@ -448,11 +451,12 @@ impl Tuning {
             p99_seconds = inner.tail.p99().map(round),
             "window tuned"
         );
-        if let (Some(p99), false) = (choice.infeasible, was.is_some_and(|c| c.infeasible.is_some())) {
+        if let (Some(reachable), false) = (choice.infeasible, was.is_some_and(|c| c.infeasible.is_some())) {
             tracing::warn!(
                 job = self.job,
                 freshness_seconds = self.target,
-                reachable_p99_seconds = round(p99),
+                reachable_p99_seconds = round(reachable.p99),
+                reachable_p99_with_slow_commits_seconds = round(reachable.p99_with_slow_commits),
                 "no window keeps the freshness asked for: see `tidemill explain {}`",
                 self.job
             );
@@ -465,12 +469,14 @@ impl Tuning {
         let inner = self.inner();
         let (t, s) = (&inner.tuner, &inner.stages);
         let rows = t.arrivals().peak() * t.choice().window;
+        let reachable = |of: fn(Reachable) -> f64| t.choice().infeasible.map(of).filter(|p99| p99.is_finite());
         TuningView {
             mode: self.mode,
             target_seconds: self.target,
             choice: *t.choice(),
             infeasible: t.choice().infeasible.is_some(),
-            reachable_p99_seconds: t.choice().infeasible.filter(|p99| p99.is_finite()),
+            reachable_p99_seconds: reachable(|r| r.p99),
+            reachable_p99_with_slow_commits_seconds: reachable(|r| r.p99_with_slow_commits),
             cost: t.cost(),
             cost_error_seconds: t.error(rows),
             cost_ratio_p95: t.ratios().quantile(0.95),

@@ -73,14 +73,17 @@ fn what_ifs(tuner: &Tuner, per_row: f64, out: &mut Vec<String>) {
         horizon: f64::INFINITY,
     };
     let shortest = tuner.caps().shortest;
-    let freshest = scene(1.0, target).outlook(shortest);
-    if choice.infeasible.is_some() {
-        if freshest.p99 < DIVERGED {
+    if let Some(reachable) = choice.infeasible {
+        if reachable.p99 < DIVERGED {
+            let slow = match reachable.p99_with_slow_commits {
+                slow if slow < 1.2 * reachable.p99 => String::new(),
+                slow => format!(" ({} if a commit in a hundred takes three times as long)", seconds(slow)),
+            };
             out.push(format!(
-                "no window keeps {}: the fixed cost alone is {}, and below {} no window can hold.",
+                "no window keeps {}: the fixed cost alone is {}, and below {}{slow} no window can hold.",
                 seconds(target),
                 seconds(cost.fixed),
-                seconds(freshest.p99)
+                seconds(reachable.p99)
             ));
         } else {
             out.push(format!(

@@ -180,8 +180,17 @@ pub struct Choice {
     pub late: Option<f64>,
     /// Predicted commits an hour.
     pub commits_per_hour: Option<f64>,
-    /// No window keeps the target: the p99 within reach, seconds (infinite when more comes than can be committed).
-    pub infeasible: Option<f64>,
+    /// No window keeps the target: what is within reach.
+    pub infeasible: Option<Reachable>,
+}
+
+/// The least p99 that windows can have, seconds; infinite when more comes than can be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Reachable {
+    /// If commits go on as they were up to now.
+    pub p99: f64,
+    /// If some take much longer, as is believed of every sink until some hundred windows have shown otherwise.
+    pub p99_with_slow_commits: f64,
 }
 
 /// What outlives a process.
@@ -485,8 +494,15 @@ impl Tuner {
             late: Some(outlook.late),
             commits_per_hour: Some(3600.0 / outlook.between.max(window)),
             infeasible: (self.hopeless >= SURE).then(|| {
-                let p99 = now.outlook(caps.shortest).p99;
-                if p99 >= DIVERGED { f64::INFINITY } else { p99 }
+                let p99 = |scene: Scene<'_>| {
+                    let p99 = scene.outlook(caps.shortest).p99;
+                    if p99 >= DIVERGED { f64::INFINITY } else { p99 }
+                };
+                let seen = self.ratios.sequence_seen(AHEAD);
+                Reachable {
+                    p99: p99(Scene { fixed: cost.fixed, ratios: &seen, ..now }),
+                    p99_with_slow_commits: p99(now),
+                }
             }),
         };
     }

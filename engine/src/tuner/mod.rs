@@ -27,7 +27,7 @@ pub mod ratios;
 pub mod simulator;
 
 pub use cost::Cost;
-pub use learner::{Caps, Choice, Kept, Landed, Limit, Mode, State, Tuner};
+pub use learner::{Caps, Choice, Kept, Landed, Limit, Mode, Reachable, State, Tuner};
 
 use serde::{Deserialize, Serialize};
 

@@ -93,6 +93,6 @@ impl Policy for Tuner {
         Tuner::glance(self, rows, seconds);
     }
     fn infeasible(&self) -> Option<f64> {
-        self.choice().infeasible
+        self.choice().infeasible.map(|reachable| reachable.p99)
     }
 }

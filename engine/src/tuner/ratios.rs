@@ -105,16 +105,29 @@ impl Ratios {
     /// `n` windows as they may come: every `1/n` quantile once, in an order that is always the same and mixes well.
     #[must_use]
     pub fn sequence(&self, n: usize) -> Vec<f64> {
-        // n is a power of two: an odd multiplier and a bit twist permute it.
-        debug_assert!(n.is_power_of_two());
-        let sorted = quantiles(&self.believed(), n);
-        (0..n)
-            .map(|i| {
-                let k = i.wrapping_mul(0x9e37_79b1) & (n - 1);
-                sorted[(k ^ (k >> 4)).wrapping_mul(0x85eb_ca6b) & (n - 1)]
-            })
-            .collect()
+        mixed(&self.believed(), n)
     }
+
+    /// The same if windows to come are like those seen: without the tail that is believed in until it did not show.
+    #[must_use]
+    pub fn sequence_seen(&self, n: usize) -> Vec<f64> {
+        if self.bins.iter().all(|weight| *weight == 0.0) {
+            return vec![1.0; n];
+        }
+        mixed(&self.bins, n)
+    }
+}
+
+fn mixed(bins: &[f64], n: usize) -> Vec<f64> {
+    // n is a power of two: an odd multiplier and a bit twist permute it.
+    debug_assert!(n.is_power_of_two());
+    let sorted = quantiles(bins, n);
+    (0..n)
+        .map(|i| {
+            let k = i.wrapping_mul(0x9e37_79b1) & (n - 1);
+            sorted[(k ^ (k >> 4)).wrapping_mul(0x85eb_ca6b) & (n - 1)]
+        })
+        .collect()
 }
 
 /// The middle of each of `n` equal parts, in one walk.
