@@ -211,5 +211,9 @@ mod tests {
         let log = dir.path().join("log");
         fs::write(&log, "level=info msg=\"Input type kafka_franz is now active\"\n").expect("writes");
         failure(&log).expect("all is well");
+        let line = "level=error msg=\"failed processing\" @service=bento error=\"cannot convert string to float64\"\n";
+        fs::write(&log, line).expect("writes");
+        let error = failure(&log).expect_err("failed").to_string();
+        assert!(error.contains("cannot convert string to float64"), "{error}");
     }
 }
