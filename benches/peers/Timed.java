@@ -17,4 +17,23 @@ final class Timed {
         double used = (system.getProcessCpuTime() - cpu) / 1e9;
         System.out.printf(Locale.ROOT, "job {\"wall_seconds\":%.3f,\"cpu_seconds\":%.3f}%n", wall, used);
     }
+
+    /**
+     * Does all the work and ends the process, whatever threads an engine has left: with 1 if the work failed, and the
+     * reason in the last lines.
+     */
+    static void all(Callable<Void> work) {
+        try {
+            work.call();
+        } catch (Throwable failure) {
+            failure.printStackTrace();
+            for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+                System.err.println("failed: " + cause);
+            }
+            System.err.flush();
+            // Not even an exit hook of what has failed may hold it up.
+            Runtime.getRuntime().halt(1);
+        }
+        System.exit(0);
+    }
 }

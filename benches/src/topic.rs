@@ -15,6 +15,9 @@ use crate::clicks::Totals;
 /// Partitions of all workloads.
 pub const PARTITIONS: i32 = 4;
 
+/// How long a broker may take to say where a partition ends.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Records that a topic is filled with.
 pub trait Records {
     /// The next record's key and value.
@@ -90,6 +93,33 @@ pub fn read_committed(brokers: &str, topic: &str, mut take: impl FnMut(Option<&[
     Ok(())
 }
 
+/// Where the partitions of a workload's topic end, asked again and again.
+pub struct Ends {
+    topic: String,
+    consumer: BaseConsumer,
+}
+
+impl Ends {
+    /// Of this topic.
+    ///
+    /// # Errors
+    /// When there can be no client.
+    pub fn of(brokers: &str, topic: &str) -> Result<Self> {
+        Ok(Self { topic: topic.to_owned(), consumer: client(brokers).create()? })
+    }
+
+    /// Messages in it now. Without transactions they are as many as offsets.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn messages(&self) -> Result<u64> {
+        (0..PARTITIONS).try_fold(0, |sum, partition| {
+            let (low, high) = self.consumer.fetch_watermarks(&self.topic, partition, TIMEOUT)?;
+            Ok(sum + u64::try_from(high - low)?)
+        })
+    }
+}
+
 /// Makes the topic and fills it with the next `records` records of a stream, lz4.
 ///
 /// # Errors
@@ -118,7 +148,7 @@ pub fn fill(brokers: &str, topic: &str, layout: Layout, records: u64, stream: &m
     producer.flush(Duration::from_secs(120)).context("the broker does not take the records")?;
     let mut stored = 0;
     for partition in 0..layout.partitions {
-        let (low, high) = producer.client().fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+        let (low, high) = producer.client().fetch_watermarks(topic, partition, TIMEOUT)?;
         stored += u64::try_from(high - low)?;
     }
     if stored != records {

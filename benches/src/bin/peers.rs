@@ -21,11 +21,11 @@ use tidemill_integration_tests::kafka::Kafka;
 /// Measures Tidemill beside other engines.
 #[derive(Parser)]
 struct Args {
-    /// What is run: w1 or w3.
+    /// What is run.
     #[arg(long, value_enum, default_value = "w1")]
     workload: Workload,
     /// Who runs it; those that do not do the workload are left out.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "tidemill,raw,flink,spark,connect")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "tidemill,raw,flink,spark,connect,bento")]
     peers: Vec<Peer>,
     /// Records of the topic.
     #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..=MAX_RECORDS))]
@@ -57,9 +57,6 @@ fn main() -> Result<()> {
     let args = Args::parse();
     if cfg!(debug_assertions) {
         eprintln!("this is not a release build: its figures mean nothing");
-    }
-    if args.workload == Workload::W2 {
-        bail!("the peers run w1 and w3, not w2");
     }
     if !args.no_build {
         binaries::build()?;

@@ -6,8 +6,10 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use tidemill_integration_tests::kafka::free_port;
+use tidemill_integration_tests::process::tail;
 
-use super::{Ready, Task};
+use super::Task;
+use super::jvm::Java;
 use crate::binaries::LIMIT;
 use crate::measure::Usage;
 use crate::{topic, tree};
@@ -21,10 +23,14 @@ const METADATA: &str = "warehouse/peers/clicks/metadata";
 const WORKER: &str = include_str!("../../peers/connect/worker.properties");
 const SINK: &str = include_str!("../../peers/connect/sink.properties");
 
+/// What the worker says of a task or a connector that it gives up.
+const FAILED: [&str; 3] =
+    ["will not recover until manually restarted", "Error while starting connector", "Failed to start connector"];
+
 /// Makes the table, then measures the worker until all records are committed to it.
-pub(super) fn run(ready: &Ready, task: &Task<'_>, log: &Path) -> Result<Usage> {
+pub(super) fn run(java: &Java, task: &Task<'_>, log: &Path) -> Result<Usage> {
     let name = task.home.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut create = ready.java();
+    let mut create = java.command();
     create.arg("CreateTable").arg(task.home.join("warehouse"));
     let out = create.stdin(Stdio::null()).output().context("cannot run java")?;
     if !out.status.success() {
@@ -46,12 +52,26 @@ pub(super) fn run(ready: &Ready, task: &Task<'_>, log: &Path) -> Result<Usage> {
     let (worker, sink) = (task.home.join("worker.properties"), task.home.join("sink.properties"));
     fs::write(&worker, fill(WORKER).replace("{port}", &free_port()?.to_string()))?;
     fs::write(&sink, fill(SINK))?;
-    let mut command = ready.java();
+    let mut command = java.command();
     command.arg("org.apache.kafka.connect.cli.ConnectStandalone").arg(worker).arg(sink).current_dir(task.home);
     let metadata = task.home.join(METADATA);
-    let usage = tree::run(command, log, LIMIT, Some(&mut || Ok(committed(&metadata)? >= task.totals.records)));
+    let mut done = || {
+        failure(log)?;
+        Ok(committed(&metadata)? >= task.totals.records)
+    };
+    let usage = tree::run(command, log, LIMIT, Some(&mut done));
     topic::delete(task.brokers, &control)?;
     usage
+}
+
+/// A worker whose task or connector failed goes on without it: nobody is to wait for that.
+fn failure(log: &Path) -> Result<()> {
+    let said = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+    let said = String::from_utf8_lossy(&said);
+    if let Some(line) = said.lines().find(|line| FAILED.iter().any(|mark| line.contains(mark))) {
+        bail!("the worker's sink failed: {line}\n{}", tail(log, 15));
+    }
+    Ok(())
 }
 
 /// Rows of the table's current snapshot.
@@ -80,6 +100,20 @@ fn committed(metadata: &Path) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_that_failed_ends_the_run() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let log = dir.path().join("log");
+        fs::write(&log, "10:00:00.000 ERROR Worker: something that passes\n").expect("writes");
+        failure(&log).expect("goes on");
+        let line = "ERROR WorkerTask: WorkerSinkTask{id=x-0} Task threw an uncaught and unrecoverable exception. \
+                    Task is being killed and will not recover until manually restarted";
+        fs::write(&log, format!("{line}\norg.apache.kafka.connect.errors.ConnectException: the reason\n"))
+            .expect("writes");
+        let error = failure(&log).expect_err("failed").to_string();
+        assert!(error.contains("WorkerSinkTask") && error.contains("the reason"), "{error}");
+    }
 
     #[test]
     fn the_newest_metadata_tells_the_rows() {

@@ -62,9 +62,24 @@ pub struct Job {
     pub cpu_seconds: f64,
 }
 
+/// Compiled classes, the jars they need and the JVM's options.
+#[derive(Debug)]
+pub(super) struct Java {
+    classpath: String,
+    options: PathBuf,
+}
+
+impl Java {
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new("java");
+        command.arg(format!("@{}", self.options.display())).args(["-cp", &self.classpath]);
+        command
+    }
+}
+
 impl Classes {
-    /// The class path and the file of options, after the jars were fetched and the sources compiled into `folder`.
-    pub(super) fn ready(&self, folder: &Path) -> Result<(String, PathBuf)> {
+    /// Fetches the jars and compiles the sources into `folder`.
+    pub(super) fn ready(&self, folder: &Path) -> Result<Java> {
         for tool in ["java", "javac", "mvn"] {
             let found = Command::new(tool).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
             if !found.is_ok_and(|status| status.success()) {
@@ -89,15 +104,8 @@ impl Classes {
         fs::write(classes.join("log4j2.properties"), LOGGING)?;
         let options = folder.join("jvm.options");
         fs::write(&options, self.options)?;
-        Ok((classpath, options))
+        Ok(Java { classpath, options })
     }
-}
-
-/// `java` with a file of options and a class path.
-pub(super) fn java(options: &Path, classpath: &str) -> Command {
-    let mut command = Command::new("java");
-    command.arg(format!("@{}", options.display())).args(["-cp", classpath]);
-    command
 }
 
 /// The jobs that a log tells of.

@@ -1,6 +1,7 @@
 //! Other engines at the same work, each resolved at a pinned version and run as its documentation advises. What they run is
 //! in `benches/peers/`.
 
+mod bento;
 mod connect;
 mod jvm;
 pub mod report;
@@ -15,7 +16,7 @@ use crate::binaries::{self, LIMIT};
 use crate::check::{self, Found};
 use crate::clicks::Totals;
 use crate::measure::Usage;
-use crate::peers::jvm::Classes;
+use crate::peers::jvm::{Classes, Java};
 use crate::workload::{Setting, Workload, out_topic};
 use crate::{topic, tree};
 
@@ -26,12 +27,14 @@ pub enum Peer {
     Tidemill,
     /// The raw loop (`src/bin/raw.rs`); W1 only.
     Raw,
-    /// Apache Flink: SQL in W1, a `DataStream` in W3.
+    /// Apache Flink: SQL in W1 and W2, a `DataStream` in W3.
     Flink,
     /// Apache Spark's Structured Streaming.
     Spark,
     /// Kafka Connect with Apache Iceberg's sink; W1 only.
     Connect,
+    /// Bento, the fork of Benthos (now Redpanda Connect) that stayed under the MIT licence.
+    Bento,
 }
 
 impl Peer {
@@ -46,6 +49,7 @@ impl Peer {
             Self::Connect => {
                 format!("Kafka Connect {} + Iceberg sink {}", connect::KAFKA_VERSION, jvm::CONNECT.version)
             }
+            Self::Bento => format!("Bento {}", bento::VERSION),
         }
     }
 
@@ -58,6 +62,7 @@ impl Peer {
             Self::Flink => "flink",
             Self::Spark => "spark",
             Self::Connect => "connect",
+            Self::Bento => "bento",
         }
     }
 
@@ -65,10 +70,10 @@ impl Peer {
     #[must_use]
     pub fn guarantee(self, workload: Workload) -> Option<&'static str> {
         match (self, workload) {
-            (_, Workload::W2) | (Self::Raw | Self::Connect, Workload::W3) => None,
+            (Self::Raw | Self::Connect, Workload::W2 | Workload::W3) => None,
             (Self::Raw, Workload::W1) => Some("none"),
-            (Self::Spark, Workload::W3) => Some("at-least-once"),
-            (Self::Spark, Workload::W1) => Some("exactly-once for readers of its metadata log"),
+            (Self::Spark, Workload::W3) | (Self::Bento, _) => Some("at-least-once"),
+            (Self::Spark, Workload::W1 | Workload::W2) => Some("exactly-once for readers of its metadata log"),
             (Self::Tidemill | Self::Flink | Self::Connect, _) => Some("exactly-once"),
         }
     }
@@ -78,21 +83,12 @@ impl Peer {
     pub fn keeps_session(self) -> bool {
         matches!(self, Self::Flink | Self::Spark)
     }
-
-    fn classes(self) -> Option<&'static Classes> {
-        match self {
-            Self::Tidemill | Self::Raw => None,
-            Self::Flink => Some(&jvm::FLINK),
-            Self::Spark => Some(&jvm::SPARK),
-            Self::Connect => Some(&jvm::CONNECT),
-        }
-    }
 }
 
 /// The work of one process.
 #[derive(Clone, Debug)]
 pub struct Task<'a> {
-    /// W1 or W3.
+    /// W1, W2 or W3.
     pub workload: Workload,
     /// `bootstrap.servers`.
     pub brokers: &'a str,
@@ -123,23 +119,34 @@ pub struct Done {
 #[derive(Debug)]
 pub struct Ready {
     peer: Peer,
-    classpath: String,
-    options: PathBuf,
+    program: Program,
+}
+
+/// What its processes are started from.
+#[derive(Debug)]
+enum Program {
+    /// A binary beside the one that measures.
+    Ours,
+    Java(Java),
+    Bento(PathBuf),
 }
 
 impl Ready {
-    /// Resolves what the peer needs into the cache, at the first call on a machine (100 to 300 MB each), and compiles its
-    /// job into `folder`.
+    /// Resolves what the peer needs into the cache, at the first call on a machine (100 to 300 MB each), and compiles it
+    /// there (Go) or its job into `folder` (Java).
     ///
     /// # Errors
     /// When a tool is missing, something cannot be resolved, or the job does not compile.
     pub fn make(peer: Peer, folder: &Path) -> Result<Self> {
-        let folder = folder.join(peer.name());
-        let (classpath, options) = match peer.classes() {
-            None => (String::new(), PathBuf::new()),
-            Some(classes) => classes.ready(&folder)?,
+        let java = |classes: &Classes| classes.ready(&folder.join(peer.name())).map(Program::Java);
+        let program = match peer {
+            Peer::Tidemill | Peer::Raw => Program::Ours,
+            Peer::Flink => java(&jvm::FLINK)?,
+            Peer::Spark => java(&jvm::SPARK)?,
+            Peer::Connect => java(&jvm::CONNECT)?,
+            Peer::Bento => Program::Bento(bento::compiled()?),
         };
-        Ok(Self { peer, classpath, options })
+        Ok(Self { peer, program })
     }
 
     /// Who it is.
@@ -159,9 +166,11 @@ impl Ready {
             output.make(task)?;
         }
         let log = task.home.join("log");
-        let whole = match self.peer {
-            Peer::Connect => connect::run(self, task, &log)?,
-            _ => tree::run(self.command(task, &outputs)?, &log, LIMIT, None)?,
+        let whole = match &self.program {
+            Program::Java(java) if self.peer == Peer::Connect => connect::run(java, task, &log)?,
+            Program::Java(java) => tree::run(job(java, task, &outputs), &log, LIMIT, None)?,
+            Program::Bento(binary) => bento::run(binary, task, &outputs[0], &log)?,
+            Program::Ours => tree::run(self.ours(task)?, &log, LIMIT, None)?,
         };
         let mut found = Found::default();
         for output in &outputs {
@@ -175,30 +184,22 @@ impl Ready {
         Ok(Done { whole, jobs, found })
     }
 
-    fn command(&self, task: &Task<'_>, outputs: &[Output]) -> Result<Command> {
-        match self.peer {
-            Peer::Tidemill => {
-                let setting = Setting { memory: task.memory.to_owned(), window_factor: 1 };
-                binaries::tidemill(task.workload, task.brokers, task.topic, task.home, &setting)
-            }
-            Peer::Raw => {
-                let out = task.home.join("out");
-                fs::create_dir_all(&out)?;
-                binaries::raw(task.brokers, task.topic, task.totals.records, &out.join("raw.parquet"))
-            }
-            Peer::Flink | Peer::Spark | Peer::Connect => {
-                let mut command = self.java();
-                command.args(["Job", task.workload.name(), task.brokers, task.topic]).arg(task.home);
-                command.args(outputs.iter().map(Output::name)).current_dir(task.home);
-                Ok(command)
-            }
+    fn ours(&self, task: &Task<'_>) -> Result<Command> {
+        if self.peer == Peer::Raw {
+            let out = task.home.join("out");
+            fs::create_dir_all(&out)?;
+            return binaries::raw(task.brokers, task.topic, task.totals.records, &out.join("raw.parquet"));
         }
+        let setting = Setting { memory: task.memory.to_owned(), window_factor: 1 };
+        binaries::tidemill(task.workload, task.brokers, task.topic, task.home, &setting)
     }
+}
 
-    /// `java` with the peer's options and class path.
-    fn java(&self) -> Command {
-        jvm::java(&self.options, &self.classpath)
-    }
+fn job(java: &Java, task: &Task<'_>, outputs: &[Output]) -> Command {
+    let mut command = java.command();
+    command.args(["Job", task.workload.name(), task.brokers, task.topic]).arg(task.home);
+    command.args(outputs.iter().map(Output::name)).current_dir(task.home);
+    command
 }
 
 /// Where the work goes to.
@@ -288,6 +289,8 @@ mod tests {
     fn nobody_is_asked_for_what_it_does_not_do() {
         assert_eq!(Peer::Raw.guarantee(Workload::W3), None);
         assert_eq!(Peer::Connect.guarantee(Workload::W3), None);
+        assert_eq!(Peer::Connect.guarantee(Workload::W2), None);
         assert!(Peer::Flink.guarantee(Workload::W3).is_some());
+        assert_eq!(Peer::Bento.guarantee(Workload::W2), Some("at-least-once"));
     }
 }

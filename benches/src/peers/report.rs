@@ -92,7 +92,7 @@ pub struct Line {
 /// A measurement of all peers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// `w1` or `w3`.
+    /// `w1`, `w2` or `w3`.
     pub workload: &'static str,
     /// What was in the topic.
     pub topic: Totals,
