@@ -140,6 +140,8 @@ fn bad_values() {
         ),
         ("[daemon]\nstate_dir = \"\"", "daemon.state_dir: expected a value, found an empty string"),
         ("[daemon]\nstall_after = \"0s\"", "daemon.stall_after"),
+        ("[daemon]\ndisk_reserve = \"1 gig\"", "daemon.disk_reserve"),
+        ("[daemon]\ndisk_reserve = -1", "daemon.disk_reserve"),
         (
             "[[job.a.operator]]\ntype = \"sq\"",
             "job.a.operator[0].type: expected \"sql\", found \"sq\"; did you mean \"sql\"",

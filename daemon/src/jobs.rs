@@ -49,6 +49,8 @@ impl RunningJob {
 pub struct Live {
     /// How long nothing may happen before a job counts as stalled.
     pub stall_after: Duration,
+    /// What is to stay free on disks; `None`: the default.
+    pub disk_reserve: Option<u64>,
     /// What the API's verbs ask for.
     pub api_token: Option<config::Text>,
     /// All groups, `default` among them.
@@ -61,7 +63,13 @@ impl Live {
     pub fn of(config: &config::Config) -> Self {
         let mut groups = config.groups.clone();
         groups.entry("default".to_owned()).or_default();
-        Self { stall_after: config.daemon.stall_after, api_token: config.daemon.api_token.clone(), groups }
+        let daemon = &config.daemon;
+        Self {
+            stall_after: daemon.stall_after,
+            disk_reserve: daemon.disk_reserve,
+            api_token: daemon.api_token.clone(),
+            groups,
+        }
     }
 }
 

@@ -17,6 +17,9 @@ macro_rules! described {
 /// Runs started anew because they stalled.
 pub const STALLS: &str = "tidemill_stalls_total";
 
+/// Room on the disks that jobs write to.
+pub const DISK_FREE: &str = "tidemill_disk_free_bytes";
+
 /// Metrics of the process.
 pub const PROCESS: &[Described] = &[
     described!(
@@ -43,6 +46,14 @@ pub const PROCESS: &[Described] = &[
         ["job", "kind"],
         "Runs started anew because the source had records and none was taken (not_polled), or records were taken and \
          none committed (not_committed)."
+    ),
+    described!(
+        DISK_FREE,
+        Gauge,
+        Bytes,
+        ["path"],
+        "Room on the disk below `state_dir` and each local folder of a sink or dead letters; jobs are held below \
+         `daemon.disk_reserve`."
     ),
     described!("tidemill_memory_budget_bytes", Gauge, Bytes, [], "`memory` of the configuration."),
     described!("tidemill_build_info", Gauge, Count, ["version"], "1, with the version that runs."),

@@ -1,4 +1,4 @@
-//! The folder a daemon owns: its lock, its instance id, and the marks of its jobs.
+//! The folder a daemon owns: its lock, its instance id, and what is kept of its jobs.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -8,6 +8,8 @@ use anyhow::{Context, bail};
 use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::tuning::{SAVED_VERSION, Saved};
 use uuid::Uuid;
+
+use crate::pause::PauseFile;
 
 /// The newest form of a mark that this binary reads.
 const MARK_VERSION: u32 = 1;
@@ -59,6 +61,12 @@ impl State {
     #[must_use]
     pub fn marks(&self, job: &str) -> MarkFile {
         MarkFile(self.dir.join("jobs").join(job).join("mark.json"))
+    }
+
+    /// Where it is kept that a person paused `job`.
+    #[must_use]
+    pub fn pause(&self, job: &str) -> PauseFile {
+        PauseFile::new(self.dir.join("jobs").join(job).join("pause.json"))
     }
 
     /// A folder for what does not fit into memory; emptied at each start.
@@ -180,7 +188,7 @@ impl MarkStore for MarkFile {
 }
 
 /// Replaces a file whole, or not at all.
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;

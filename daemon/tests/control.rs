@@ -46,6 +46,64 @@ fn pause_keeps_everything_committed_and_resume_goes_on() {
 }
 
 #[test]
+fn a_pause_outlasts_the_daemon_until_it_is_resumed() {
+    let mut daemon = two();
+    daemon.until("a", |job| job["commits_landed"].as_u64() > Some(1));
+    daemon.post("/api/jobs/a/pause", 202);
+    // What was answered holds, however the process ends.
+    daemon.signal("KILL");
+    daemon.exit();
+    for _ in 0..2 {
+        daemon.start_again();
+        let paused = daemon.until("a", |job| job["state"] == "paused");
+        let why = paused["why"].as_str().unwrap();
+        assert!(why.contains("a person through the API") && why.contains("before the job started"), "{paused}");
+        daemon.until("b", |job| job["rows"].as_u64() > Some(0));
+        assert_eq!(daemon.job("a")["records"], 0, "nothing is taken");
+        daemon.stop();
+    }
+    daemon.start_again();
+    daemon.until("a", |job| job["state"] == "paused");
+    assert_eq!(daemon.post("/api/jobs/a/resume", 202)["done"], "it goes on");
+    daemon.until("a", |job| job["rows"].as_u64() > Some(0));
+    daemon.stop();
+    daemon.start_again();
+    daemon.until("a", |job| job["state"] == "running" && job["rows"].as_u64() > Some(0));
+    daemon.stop();
+    daemon.assert_each_row_once("a");
+}
+
+#[test]
+fn a_damaged_pause_stops_its_job_alone_until_a_person_decides() {
+    let mut daemon = two();
+    daemon.until("a", |job| job["rows"].as_u64() > Some(0));
+    daemon.post("/api/jobs/a/pause", 202);
+    daemon.stop();
+    let file = daemon.dir.path().join("state/jobs/a/pause.json");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    daemon.start_again();
+    let failed = daemon.until("a", |job| job["state"] == "failed");
+    let why = failed["why"].as_str().unwrap();
+    assert!(why.contains("state/jobs/a/pause.json is damaged") && why.contains("tidemill resume"), "{failed}");
+    assert!(daemon.get("/readyz").1.contains("pause.json is damaged"));
+    daemon.until("b", |job| job["rows"].as_u64() > Some(0));
+    // A changed configuration starts a failed job: this one has to fail again.
+    let changed = generator("a", "on_error = \"skip\"", "rate = 2000");
+    daemon.write("", &format!("[group.hot]\n{changed}{}", generator("b", "group = \"hot\"", "rate = 500")));
+    assert_eq!(daemon.post("/api/reload", 200)["changes"]["restarted"], json!(["a"]));
+    daemon.wait_for("the second failure", |daemon| {
+        (daemon.log().matches("pause.json is damaged").count() >= 2).then_some(())
+    });
+    assert_eq!(daemon.job("a")["records"], 0);
+    daemon.post("/api/jobs/a/resume", 202);
+    daemon.until("a", |job| job["state"] == "running" && job["rows"].as_u64() > Some(0));
+    assert!(!file.exists());
+    daemon.stop();
+    daemon.assert_each_row_once("a");
+}
+
+#[test]
 fn drain_stops_and_resume_or_restart_starts() {
     let mut daemon = two();
     daemon.until("a", |job| job["rows"].as_u64() > Some(0));

@@ -3,9 +3,10 @@
 //! Control comes sideways: the job looks here between two polls of its source. Nobody waits for anybody.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::job::Stop;
+use crate::progress::JobState;
 
 /// Tells one job what to do. Clones tell the same job.
 #[derive(Clone, Debug, Default)]
@@ -17,10 +18,29 @@ pub struct Control {
 
 #[derive(Debug, Default)]
 struct Inner {
-    is_paused: AtomicBool,
-    why: Mutex<String>,
+    /// Whether there is a reason to rest: looked at between two polls.
+    rests: AtomicBool,
+    reasons: Mutex<Reasons>,
     cut: AtomicBool,
     why_drained: Mutex<Option<String>>,
+}
+
+/// Why a job takes nothing; each goes away by itself.
+#[derive(Debug, Default)]
+struct Reasons {
+    /// A person paused it.
+    paused: Option<String>,
+    /// The supervisor holds it.
+    held: Option<String>,
+}
+
+/// A job that takes nothing: the state to show, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// [`JobState::Paused`] when a person asked for it, whatever else there is; else [`JobState::Held`].
+    pub state: JobState,
+    /// In words.
+    pub why: String,
 }
 
 impl Control {
@@ -33,20 +53,63 @@ impl Control {
     /// The job commits what it has read and takes no more, but stays a member of its group: its partitions stay here.
     /// `why` is shown. Holds over runs, until [`resume`](Self::resume).
     pub fn pause(&self, why: impl Into<String>) {
-        *self.inner.why.lock().unwrap_or_else(PoisonError::into_inner) = why.into();
-        self.inner.is_paused.store(true, Ordering::Release);
+        let why = why.into();
+        self.change(|reasons| reasons.paused = Some(why));
     }
 
-    /// The job goes on, from the positions in its sink. False: it was not paused.
+    /// The job goes on, from the positions in its sink, unless it is held. False: it was not paused.
     pub fn resume(&self) -> bool {
-        self.inner.is_paused.swap(false, Ordering::AcqRel)
+        self.change(|reasons| reasons.paused.take()).is_some()
     }
 
-    /// Why the job is paused; `None`: it is not.
+    /// As [`pause`](Self::pause), by the supervisor and until [`release`](Self::release): the two know nothing of each
+    /// other. False: it was held already, and `why` is shown from now on.
+    pub fn hold(&self, why: impl Into<String>) -> bool {
+        let why = why.into();
+        self.change(|reasons| reasons.held.replace(why)).is_none()
+    }
+
+    /// Ends a hold. False: it was not held.
+    pub fn release(&self) -> bool {
+        self.change(|reasons| reasons.held.take()).is_some()
+    }
+
+    /// Why a person paused the job; `None`: nobody did.
     #[must_use]
     pub fn paused(&self) -> Option<String> {
-        let paused = self.inner.is_paused.load(Ordering::Acquire);
-        paused.then(|| self.inner.why.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.reasons().paused.clone()
+    }
+
+    /// Why the supervisor holds the job; `None`: it does not.
+    #[must_use]
+    pub fn held(&self) -> Option<String> {
+        self.reasons().held.clone()
+    }
+
+    /// Why the job takes nothing; `None`: it may.
+    #[must_use]
+    pub fn rest(&self) -> Option<Rest> {
+        if !self.inner.rests.load(Ordering::Acquire) {
+            return None;
+        }
+        let reasons = self.reasons();
+        match (&reasons.paused, &reasons.held) {
+            (Some(why), None) => Some(Rest { state: JobState::Paused, why: why.clone() }),
+            (Some(why), Some(held)) => Some(Rest { state: JobState::Paused, why: format!("{why}; besides, {held}") }),
+            (None, Some(held)) => Some(Rest { state: JobState::Held, why: held.clone() }),
+            (None, None) => None,
+        }
+    }
+
+    fn reasons(&self) -> MutexGuard<'_, Reasons> {
+        self.inner.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Reasons) -> R) -> R {
+        let mut reasons = self.reasons();
+        let before = change(&mut reasons);
+        self.inner.rests.store(reasons.paused.is_some() || reasons.held.is_some(), Ordering::Release);
+        before
     }
 
     /// Ends the open window now, whatever its bounds say. Without effect when it is empty.
@@ -90,5 +153,23 @@ mod tests {
         told.drain("second");
         assert!(control.stop.gracefully.is_cancelled());
         assert_eq!(control.why_drained(), "first");
+    }
+
+    #[test]
+    fn a_pause_and_a_hold_end_apart_and_the_persons_word_is_the_state() {
+        let control = Control::default();
+        let rest = |state, why: &str| Some(Rest { state, why: why.into() });
+        assert_eq!((control.rest(), control.release()), (None, false));
+        assert!(control.hold("no room") && !control.hold("less room"));
+        assert_eq!(control.rest(), rest(JobState::Held, "less room"));
+        control.pause("asked");
+        assert_eq!(control.rest(), rest(JobState::Paused, "asked; besides, less room"));
+        assert!(control.resume());
+        assert_eq!(control.rest(), rest(JobState::Held, "less room"));
+        control.pause("asked");
+        assert!(control.release());
+        assert_eq!(control.rest(), rest(JobState::Paused, "asked"));
+        assert!(control.resume());
+        assert_eq!(control.rest(), None);
     }
 }

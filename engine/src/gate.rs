@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::failpoint;
 use crate::partition::{OffsetRanges, Partition, Positions};
 use crate::progress::Progress;
 use crate::scheduler::{CommitLimits, CommitScheduler, Ticket, Turn};
@@ -108,6 +109,7 @@ impl Sink for GatedSink {
         let waiting = Waiting::begin(&self.progress);
         let _turn = self.gate.turn().await;
         drop(waiting);
+        failpoint::hang("gate.in_turn").await;
         self.inner.commit(staged, ranges).await
     }
 

@@ -67,7 +67,7 @@ table! {
     REBALANCES = "tidemill_rebalances_total", Counter, Count, ["job", "kind"], "Changes of the assignment: revoked (in order) or lost (membership expired).";
     RUNS = "tidemill_runs_total", Counter, Count, ["job"], "Runs begun: one at start, one after each rebalance, error or lost race.";
     RUN_ERRORS = "tidemill_run_errors_total", Counter, Count, ["job"], "Runs ended by an error.";
-    JOB_STATE = "tidemill_job_state", Gauge, Count, ["job", "state"], "1 for the state the job is in (waiting, starting, running, paused, draining, backing_off, failed, finished, stopped), else 0.";
+    JOB_STATE = "tidemill_job_state", Gauge, Count, ["job", "state"], "1 for the state the job is in (waiting, starting, running, paused, held, draining, backing_off, failed, finished, stopped), else 0.";
     FRESHNESS_P99_SECONDS = "tidemill_freshness_p99_seconds", Gauge, Seconds, ["job"], "Age (visible time less broker timestamp) that 99 of 100 records stayed below over the last five minutes; records that were there before the run began are left out. Jobs with a freshness only.";
     BACKLOG_RECORDS = "tidemill_backlog_records", Gauge, Count, ["job"], "Records of the last window that were there before the run began. Jobs with a freshness only.";
     TUNING_WINDOW_SECONDS = "tidemill_tuning_window_seconds", Gauge, Seconds, ["job"], "Window that the tuner chose, at the rate expected.";

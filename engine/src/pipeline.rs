@@ -12,6 +12,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::chunk::Chunk;
 use crate::clock::Clock;
@@ -27,7 +28,7 @@ use crate::partition::{Partition, Positions};
 use crate::progress::{LandedWindow, Progress};
 use crate::protocol::{self, Answer, Target};
 use crate::rate::RateLimit;
-use crate::run::RunError;
+use crate::run::{self, RunError};
 use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staged, Staging};
 use crate::tuning::{Spent, Stamps, Tuning, Visible};
 use crate::window::Cause;
@@ -74,6 +75,8 @@ pub(crate) struct PipelineParts {
     pub clock: Clock,
     /// The sink refused rows: every chunk is a window, and the culprit is looked for.
     pub careful: bool,
+    /// The job is to end at once: a commit in flight is given up.
+    pub stop_now: CancellationToken,
 }
 
 /// What a sealed window's commit came to.
@@ -127,6 +130,7 @@ pub(crate) struct PipelineShared {
     pub(crate) tuning: Option<Arc<Tuning>>,
     pub(crate) done: Arc<AtomicU64>,
     pub(crate) clock: Clock,
+    pub(crate) stop_now: CancellationToken,
 }
 
 /// Runs until the intake's end of the queue is dropped and everything before is committed, or something fails.
@@ -160,6 +164,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             tuning: parts.tuning,
             done: parts.done,
             clock: parts.clock,
+            stop_now: parts.stop_now,
         },
     };
     let mut ahead: VecDeque<Pending> = VecDeque::new();
@@ -420,9 +425,14 @@ impl Pipeline {
         let partitions = self.parts.partitions.clone();
         let (progress, clock) = (self.parts.progress.clone(), self.parts.clock.clone());
         let (mut spent, stamps) = (std::mem::take(&mut self.spent), std::mem::take(&mut self.stamps));
+        let stop_now = self.parts.stop_now.clone();
         self.committing = Some(tokio::spawn(async move {
             let begun = clock.now();
-            let done = commit(sink, staging, dead, dead_staging, dead_rows, partitions, cut, progress).await?;
+            // One that hangs would keep its turn from the whole group. It is left unknown, as by a crash.
+            let done = tokio::select! {
+                done = commit(sink, staging, dead, dead_staging, dead_rows, partitions, cut, progress) => done?,
+                () = stop_now.cancelled() => return Err(run::stopped_at_once()),
+            };
             spent.commit = clock.now().saturating_sub(begun);
             Ok(Done { spent, stamps, ..done })
         }));

@@ -25,6 +25,8 @@ pub enum JobState {
     Running,
     /// Everything read is committed, nothing more is taken, its partitions stay here.
     Paused,
+    /// As paused, but by the supervisor and until what it waits for is there: room on a disk.
+    Held,
     /// Told to stop: committing what it has.
     Draining,
     /// Waiting to start again after an error.
@@ -39,8 +41,18 @@ pub enum JobState {
 
 impl JobState {
     /// All names, in the order of the states.
-    pub const NAMES: [&str; 9] =
-        ["waiting", "starting", "running", "paused", "draining", "backing_off", "failed", "finished", "stopped"];
+    pub const NAMES: [&str; 10] = [
+        "waiting",
+        "starting",
+        "running",
+        "paused",
+        "held",
+        "draining",
+        "backing_off",
+        "failed",
+        "finished",
+        "stopped",
+    ];
 
     /// Its name in metrics and the API.
     #[must_use]
@@ -117,6 +129,10 @@ pub struct Snapshot {
     pub landed: u64,
     /// Runs begun.
     pub runs: u64,
+    /// Why the job was found to do nothing; `None` from the first commit after that on, or once there is nothing to do.
+    pub stalled: Option<String>,
+    /// Clock reading when a reading job last turned to its source.
+    pub asked_at: Duration,
     /// Clock reading when records were last taken.
     pub polled_at: Duration,
     /// Clock reading when a commit last landed (or the job began).
@@ -190,6 +206,8 @@ impl Progress {
             files: 0,
             landed: 0,
             runs: 0,
+            stalled: None,
+            asked_at: now,
             polled_at: now,
             landed_at: now,
             pending_since: None,
@@ -266,7 +284,24 @@ impl Progress {
             s.pending_since = None;
             s.landed_at = now;
             s.polled_at = now;
+            s.asked_at = now;
         });
+    }
+
+    /// The job was found to do nothing: this is known until it has worked again.
+    pub fn stalled(&self, why: impl Into<String>) {
+        let why = why.into();
+        self.update(|s| s.stalled = Some(why));
+    }
+
+    /// It is not to work any more: that it did not is forgotten.
+    pub fn forget_stall(&self) {
+        self.update(|s| s.stalled = None);
+    }
+
+    pub(crate) fn asks(&self) {
+        let now = self.clock.now();
+        self.update(|s| s.asked_at = now);
     }
 
     /// How far a bounded job is: the share of its work that is done, and the time it will still take (`None`: too early
@@ -314,6 +349,10 @@ impl Progress {
         let newest = self.newest_ms.lock().unwrap_or_else(PoisonError::into_inner);
         self.update(|s| {
             s.ends = ends;
+            // Another may have got its partitions and done the work.
+            if s.passed.iter().all(|(p, at)| s.ends.get(p).is_some_and(|end| at.offset >= *end)) {
+                s.stalled = None;
+            }
             for (partition, position) in s.positions.iter() {
                 let passed = s.passed.offset(partition).unwrap_or(position.offset);
                 let lag = s.ends.get(partition).map(|end| (end - passed).max(0));
@@ -363,6 +402,7 @@ impl Progress {
             s.landed += 1;
             s.landed_at = now;
             s.pending_since = None;
+            s.stalled = None;
             if s.commits.len() == KEPT_COMMITS {
                 s.commits.pop_front();
             }
@@ -379,5 +419,53 @@ impl Progress {
             });
         });
         self.foresee();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Position;
+
+    #[test]
+    fn a_stall_is_over_with_a_commit_or_when_nothing_is_left_to_do() {
+        let progress = Progress::new("j", Clock::held(0));
+        let stalled = || progress.snapshot().stalled.is_some();
+        let p = Partition::new("t", 0);
+        let mut positions = Positions::default();
+        positions.set(p.clone(), Position::at(5));
+        let ends = |end| [(p.clone(), end)].into_iter().collect::<BTreeMap<_, _>>();
+
+        progress.stalled("why");
+        progress.run_begins(positions.clone());
+        progress.saw_ends(BTreeMap::new());
+        assert!(stalled(), "a new run that knows no end yet proves nothing");
+        progress.saw_ends(ends(9));
+        assert!(stalled());
+        progress.saw_ends(ends(5));
+        assert!(!stalled(), "somebody else has done the work");
+
+        progress.stalled("why");
+        progress.saw_ends(ends(9));
+        positions.set(p.clone(), Position::at(7));
+        progress.window_landed(&LandedWindow {
+            cause: Cause::Age,
+            records: 2,
+            receipt: &Receipt::default(),
+            cut_at: Duration::ZERO,
+            span_ms: None,
+            newest_ms: &[],
+            positions: &positions,
+        });
+        assert!(!stalled(), "something was committed");
+
+        progress.stalled("why");
+        progress.run_begins(Positions::default());
+        progress.saw_ends(BTreeMap::new());
+        assert!(!stalled(), "its partitions are elsewhere now");
+
+        progress.stalled("why");
+        progress.forget_stall();
+        assert!(!stalled());
     }
 }

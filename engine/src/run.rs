@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::control::Rest;
 use crate::failpoint;
 use crate::intake::Intake;
 use crate::job::JobContext;
@@ -239,7 +240,7 @@ fn block_on<T>(context: &JobContext, work: impl Future<Output = T>) -> Result<T,
     })
 }
 
-fn stopped_at_once() -> RunError {
+pub(crate) fn stopped_at_once() -> RunError {
     RunError::Part { part: "engine", reaction: Reaction::Retry, message: "told to end at once".into() }
 }
 
@@ -289,6 +290,7 @@ impl<'a> Reading<'a> {
                     done: done.clone(),
                     clock: spec.clock.clone(),
                     careful: careful > 0,
+                    stop_now: context.stop.now.clone(),
                 },
                 receiver,
             )),
@@ -308,8 +310,8 @@ impl<'a> Reading<'a> {
                 self.leave(Leave::Stopped, Cause::Stop, Duration::ZERO)?;
                 return Ok(RunEnd::Stopped);
             }
-            if let Some(why) = self.context.control.paused() {
-                return self.paused(&why);
+            if let Some(rest) = self.context.control.rest() {
+                return self.rests(rest);
             }
             if self.context.control.take_cut() {
                 self.cut(Cause::Request)?;
@@ -327,8 +329,14 @@ impl<'a> Reading<'a> {
             };
             self.intake.prepare(now, bounds.max_rows, bounds.max_bytes);
             let before = self.intake.facts();
+            self.context.progress.asks();
             let event = match self.heard.take() {
                 Some(event) => event,
+                // A source that is still a member and gives nothing.
+                None if failpoint::hangs("run.poll") => {
+                    std::thread::sleep(wait);
+                    self.source.idle()?
+                }
                 None => self.source.poll(&mut self.intake, wait)?,
             };
             let after = self.intake.facts();
@@ -441,8 +449,9 @@ impl<'a> Reading<'a> {
                     return Ok(());
                 }
                 Ok(Err(_)) => return Err(self.why_pipeline_ended()),
-                Err(_) if self.context.stop.now.is_cancelled() => return Err(stopped_at_once()),
+                Err(_) if self.context.stop.now.is_cancelled() => return Err(self.ends_at_once()),
                 Err(_) => {
+                    self.context.progress.asks();
                     if self.heard.is_none() {
                         let event = self.source.idle()?;
                         if event != SourceEvent::Continue {
@@ -466,13 +475,20 @@ impl<'a> Reading<'a> {
                 self.context.runtime.block_on(async { tokio::time::timeout(POLL_MAX, &mut self.pipeline).await });
             match done {
                 Ok(result) => return result.map_err(|e| RunError::bug(format!("the pipeline panicked: {e}")))?,
-                Err(_) if self.context.stop.now.is_cancelled() => return Err(stopped_at_once()),
+                Err(_) if self.context.stop.now.is_cancelled() => return Err(self.ends_at_once()),
                 Err(_) => {
+                    self.context.progress.asks();
                     // A revoke that comes now finds this very commit under way.
                     self.source.idle()?;
                 }
             }
         }
+    }
+
+    /// What the pipeline hangs at is given up: it would hold its memory, and its turn to commit, for good.
+    fn ends_at_once(&mut self) -> RunError {
+        self.pipeline.abort();
+        stopped_at_once()
     }
 
     /// Ends the run as the protocol says: cuts or not, waits for the commits or not.
@@ -508,27 +524,33 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A person paused the job: what is read is committed, then nothing is taken and the membership kept, until the
+    /// The job is paused or held: what is read is committed, then nothing is taken and the membership kept, until the
     /// job goes on or is stopped, or the assignment changes. The next run starts from the sink, as every run does.
-    fn paused(mut self, why: &str) -> Result<RunEnd, RunError> {
+    fn rests(mut self, rest: Rest) -> Result<RunEnd, RunError> {
         let progress = &self.context.progress.clone();
         self.leave(Leave::Stopped, Cause::Pause, Duration::ZERO)?;
         self.source.pause(true)?;
-        progress.set_state(JobState::Paused, why);
-        tracing::info!(job = self.context.spec.name, why, "paused");
+        progress.set_state(rest.state, &rest.why);
+        tracing::info!(job = self.context.spec.name, why = rest.why, "{}", rest.state.as_str());
+        let mut shown = rest;
         let mut told = self.refresh(u64::MAX);
         loop {
             if self.context.stop.gracefully.is_cancelled() {
                 return Ok(RunEnd::Stopped);
             }
             let event = self.source.idle()?;
-            if self.context.control.paused().is_none() || event != SourceEvent::Continue {
+            let rest = self.context.control.rest();
+            if rest.is_none() || event != SourceEvent::Continue {
                 self.source.pause(false)?;
                 if event != SourceEvent::Continue {
                     progress.metrics.rebalance(if event == SourceEvent::Lost { "lost" } else { "revoked" });
                 }
                 self.source.end_run();
                 return Ok(RunEnd::Again);
+            }
+            if let Some(rest) = rest.filter(|rest| *rest != shown) {
+                progress.set_state(rest.state, &rest.why);
+                shown = rest;
             }
             told = self.refresh(told);
             self.context.runtime.block_on(async {

@@ -33,6 +33,8 @@ pub struct Job {
     pub max_rows: u64,
     /// `memory` of the daemon.
     pub memory: String,
+    /// More lines for `[daemon]`.
+    pub daemon: String,
     /// A query over `input`.
     pub sql: Option<String>,
     /// `session.timeout.ms` of the consumers: how long a dead member holds its partitions.
@@ -65,6 +67,7 @@ impl Job {
             max_age: "300ms".to_owned(),
             max_rows: 500_000,
             memory: "256MiB".to_owned(),
+            daemon: String::new(),
             sql: None,
             session_timeout_ms: SESSION_TIMEOUT_MS,
             properties: Vec::new(),
@@ -92,10 +95,11 @@ impl Job {
     #[must_use]
     pub fn toml(&self) -> String {
         let mut text = format!(
-            "[daemon]\nstate_dir = \"./state\"\ninstance = \"{}\"\nhttp = \"127.0.0.1:0\"\nmemory = \"{}\"\n\n\
+            "[daemon]\nstate_dir = \"./state\"\ninstance = \"{}\"\nhttp = \"127.0.0.1:0\"\nmemory = \"{}\"\n{}\n\n\
              [job.clicks]\non_error = \"{}\"\nmax_errors_per_minute = 100_000_000\n\n",
             self.instance,
             self.memory,
+            self.daemon,
             if self.dead_letters.is_some() { "dead_letter" } else { "skip" },
         );
         let topics: Vec<String> = self.topics.iter().map(|topic| format!("\"{topic}\"")).collect();

@@ -80,6 +80,15 @@ pub struct Daemon {
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationForm")]
     pub stall_after: Duration,
+    /// What is to stay free on every disk that jobs write to: `state_dir` and the folders of sinks and dead letters. A job
+    /// that writes to one with less is held: it commits what it has read and takes no more until an eighth more than
+    /// this is free. Encoders write what they still have first, so leave room for `memory`. 0 turns it off.
+    #[serde(with = "size::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        with = "size::SizeForm",
+        extend("x-default" = "`\"512MiB\"`, and at most a twentieth of the disk")
+    )]
+    pub disk_reserve: Option<u64>,
 }
 
 impl Default for Daemon {
@@ -92,6 +101,7 @@ impl Default for Daemon {
             watch: false,
             memory: 512 << 20,
             stall_after: Duration::from_secs(60),
+            disk_reserve: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use tidemill_config::{Config, Job, Window};
 use super::ask::Reloaded;
 
 /// Keys of `[daemon]` that hold at once.
-const LIVE: &[&str] = &["stall_after", "api_token", "watch"];
+const LIVE: &[&str] = &["stall_after", "disk_reserve", "api_token", "watch"];
 
 /// What becomes of one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ mod tests {
     fn the_smallest_change_of_each_job() {
         let old = config("", &[("a", ""), ("b", ""), ("c", ""), ("d", "")]);
         let new = config(
-            "stall_after = \"9s\"\n[group.g]",
+            "stall_after = \"9s\"\ndisk_reserve = \"1GiB\"\n[group.g]",
             &[("a", ""), ("b", "window = { max_rows = 7 }"), ("c", "on_error = \"skip\""), ("e", "")],
         );
         let names = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
@@ -108,7 +108,7 @@ mod tests {
             restarted: names(&["c"]),
             window: names(&["b"]),
             unchanged: names(&["a"]),
-            keys: names(&["daemon.stall_after", "group.g"]),
+            keys: names(&["daemon.disk_reserve", "daemon.stall_after", "group.g"]),
             warnings: vec![],
         };
         assert_eq!(plan(&old, &new), expected);

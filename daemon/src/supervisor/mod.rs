@@ -5,9 +5,11 @@
 
 mod ask;
 mod changes;
+mod hold;
 mod maker;
 mod memory;
 mod reload;
+mod reserve;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use tidemill_engine::job::{JobEnd, Stop};
 use tidemill_engine::progress::{JobState, Progress};
 
 use crate::cli::{FAILED, OK};
+use crate::disk::{Disks, Place};
 use crate::jobs::{RunningJob, Shared};
 use crate::plan::PlannedJob;
 use crate::{ready, wire};
@@ -39,7 +42,9 @@ const TICK: Duration = Duration::from_millis(50);
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// How long a job that is to start anew may take for its last commit; then it is ended without.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
-/// As that, for a job that does nothing any more.
+/// How long a thread may take to end at once; then it is said that it does not.
+const END_WITHIN: Duration = Duration::from_secs(60);
+/// As [`DRAIN_WITHIN`], for a job that does nothing any more.
 const STALLED_DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A job and its thread.
@@ -81,6 +86,9 @@ pub(crate) struct Supervisor {
     watch: Option<Watch>,
     /// When tuners' knowledge was last saved.
     saved_at: Duration,
+    /// The room on disks, and when jobs were last held for want of it.
+    disks: Arc<Disks>,
+    disks_at: Option<Duration>,
 }
 
 impl Supervisor {
@@ -96,8 +104,10 @@ impl Supervisor {
     ) -> Self {
         let watch = origin.as_ref().map(|origin| Watch::new(&origin.path, shared.clock.now()));
         let saved_at = shared.clock.now();
+        let disks = Disks::start(planned.iter().flat_map(|planned| Place::of(&planned.settings, &config.daemon)));
         let jobs = BTreeMap::new();
-        let mut supervisor = Self { shared, heard, stop, maker, origin, config, jobs, watch, saved_at };
+        let mut supervisor =
+            Self { shared, heard, stop, maker, origin, config, jobs, watch, saved_at, disks, disks_at: None };
         for planned in planned {
             supervisor.add(Arc::new(planned));
         }
@@ -179,6 +189,7 @@ impl Supervisor {
             self.stop_waiting();
             return;
         }
+        self.watch_disks(now);
         for name in &names {
             self.go_on(name);
         }
@@ -196,8 +207,13 @@ impl Supervisor {
     /// Takes back the thread of a job that ended, and ends one whose time is up.
     fn reap(&mut self, name: &str, now: Duration) {
         let Some(managed) = self.jobs.get_mut(name) else { return };
-        if managed.deadline.is_some_and(|at| now >= at) {
+        if managed.deadline.is_some_and(|at| now >= at) && managed.job.control.stop.now.is_cancelled() {
             managed.deadline = None;
+            let why = "its thread hangs and cannot be ended: restart the daemon, nothing is lost by that";
+            tracing::error!(job = name, error = why, "job failed, it waits for a person");
+            managed.job.progress.set_state(JobState::Failed, why);
+        } else if managed.deadline.is_some_and(|at| now >= at) {
+            managed.deadline = Some(now + END_WITHIN);
             tracing::warn!(job = name, "it does not come to an end in order, its open window is given up");
             managed.job.control.stop.now.cancel();
         }
@@ -210,6 +226,9 @@ impl Supervisor {
             managed.end = Some(end);
             managed.deadline = None;
             managed.held = 0;
+            if matches!(managed.next, Next::Stay) {
+                managed.job.progress.forget_stall();
+            }
         }
     }
 
@@ -248,8 +267,22 @@ impl Supervisor {
             };
         let control = self.control();
         let Some(managed) = self.jobs.get_mut(name) else { return true };
-        if let Some(why) = managed.job.control.paused() {
+        let paused = match self.maker.state.pause(name).load() {
+            Ok(kept) => kept.map(|why| format!("{why}, before the job started")),
+            Err(error) => {
+                let why = format!("{error:#}");
+                tracing::error!(job = name, error = why, "job failed, it waits for a person");
+                managed.job.progress.set_state(JobState::Failed, &why);
+                managed.end = Some(JobEnd::Failed(why));
+                return true;
+            }
+        };
+        // What is not kept, because its file could not be written, holds in this process all the same.
+        if let Some(why) = managed.job.control.paused().or(paused) {
             control.pause(why);
+        }
+        if let Some(why) = managed.job.control.held() {
+            control.hold(why);
         }
         let job = Arc::new(RunningJob {
             name: name.to_owned(),
@@ -356,6 +389,7 @@ impl Supervisor {
         else {
             return;
         };
+        managed.job.progress.stalled(&stall.why);
         let since = managed.healed_at.map_or(Duration::MAX, |at| now.saturating_sub(at));
         if since < stall_after * 2 {
             return;
@@ -387,6 +421,7 @@ impl Supervisor {
             return Err(Refused::Conflict("the daemon is stopping".into()));
         }
         let now = self.shared.clock.now();
+        let kept = self.maker.state.pause(name);
         let Some(managed) = self.jobs.get_mut(name) else { return Err(Refused::NoJob(name.to_owned())) };
         let control = managed.job.control.clone();
         let state = managed.job.progress.state().as_str();
@@ -399,31 +434,49 @@ impl Supervisor {
         let is_over = managed.thread.is_none() || managed.job.progress.state().is_over();
         let is_draining = !is_over && control.stop.gracefully.is_cancelled();
         let starts_again = matches!(managed.next, Next::Start { .. });
-        Ok(match verb {
+        let forgotten = match verb {
+            Verb::Resume | Verb::Restart => kept.clear(),
+            Verb::Pause | Verb::Drain | Verb::Cut => Ok(()),
+        };
+        let done: String = match verb {
             Verb::Pause if is_over => return no(&format!("is {state}: there is nothing to pause")),
             Verb::Pause if is_draining && !starts_again => return no("is draining: it stops anyway"),
-            Verb::Pause if control.paused().is_some() => "it is paused already".into(),
             Verb::Pause => {
-                control.pause(why);
-                "it commits what it has read, then takes no more".into()
+                let before = control.paused();
+                let done = match before {
+                    Some(_) => "it is paused already",
+                    None => "it commits what it has read, then takes no more",
+                };
+                let is_kept = before.is_some() && matches!(kept.load(), Ok(Some(_)));
+                let why = before.unwrap_or(why);
+                control.pause(why.as_str());
+                let stored = if is_kept { Ok(()) } else { kept.store(&why, self.shared.clock.wall_ms()) };
+                outlasting(name, done, stored, "the pause ends with the daemon")
             }
             Verb::Resume if is_over => {
                 control.resume();
                 managed.next = Next::Start { planned: managed.planned.clone(), why };
                 "it starts".into()
             }
-            Verb::Resume if control.resume() => "it goes on".into(),
+            Verb::Resume if control.resume() => match control.held() {
+                Some(why) => format!("it goes on once it is not held any more: {why}"),
+                None => "it goes on".into(),
+            },
             Verb::Resume if is_draining && !starts_again => {
                 managed.next = Next::Start { planned: managed.planned.clone(), why };
                 "it starts again as soon as it is drained".into()
             }
-            Verb::Resume => "it is not paused".into(),
+            Verb::Resume => match control.held() {
+                Some(why) => format!("it is not paused but held, and goes on by itself: {why}"),
+                None => "it is not paused".into(),
+            },
             Verb::Drain if is_over => {
                 if managed.thread.is_none() && managed.end.is_none() {
                     managed.end = Some(JobEnd::Stopped);
                     managed.job.progress.set_state(JobState::Stopped, why);
                 }
                 managed.next = Next::Stay;
+                managed.job.progress.forget_stall();
                 "it does not run".into()
             }
             Verb::Drain => {
@@ -436,14 +489,15 @@ impl Supervisor {
                 managed.start_anew(managed.planned.clone(), why, now + DRAIN_WITHIN);
                 if is_over { "it starts".into() } else { "it commits what it has read, then starts anew".into() }
             }
-            Verb::Cut if is_over || is_draining || control.paused().is_some() => {
+            Verb::Cut if is_over || is_draining || control.rest().is_some() => {
                 return no(&format!("is {state}: it has no open window"));
             }
             Verb::Cut => {
                 control.cut();
                 "its open window ends now, if it has anything".into()
             }
-        })
+        };
+        Ok(outlasting(name, &done, forgotten, "it is paused again when it starts anew"))
     }
 
     fn is_done(&self) -> bool {
@@ -477,10 +531,27 @@ impl Supervisor {
     }
 }
 
+/// What a verb did, and what does not hold because its file could not be changed.
+fn outlasting(job: &str, done: &str, kept: anyhow::Result<()>, but: &str) -> String {
+    match kept {
+        Ok(()) => done.to_owned(),
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::warn!(job, error, "{but}");
+            format!("{done}; but {but}: {error}")
+        }
+    }
+}
+
 impl Managed {
     /// It has not begun, and nobody stopped it.
     fn is_waiting(&self) -> bool {
         self.thread.is_none() && self.end.is_none() && matches!(self.next, Next::Stay)
+    }
+
+    /// It does nothing, and will not by itself.
+    fn is_over(&self) -> bool {
+        self.thread.is_none() && self.end.is_some() && matches!(self.next, Next::Stay)
     }
 
     /// Drains it by the deadline, if it runs, and notes that it starts with these parts.

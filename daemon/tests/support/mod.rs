@@ -65,21 +65,25 @@ impl Daemon {
     pub fn start_with(listen: &str, memory: &str, daemon: &str, jobs: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         write_config(dir.path(), listen, memory, daemon, jobs);
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-            .args(["run", "--config"])
-            .arg(dir.path().join("tidemill.toml"))
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = run(dir.path());
         let mut daemon = Self { child, dir, listen: listen.to_owned(), daemon_keys: daemon.to_owned(), port: 0 };
-        daemon.port = daemon.wait_for("its port", |daemon| {
+        daemon.find_port();
+        daemon
+    }
+
+    /// Another process with the configuration, the state and the files of the one that has ended; its log is a new one.
+    pub fn start_again(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_some(), "it runs");
+        self.child = run(self.dir.path());
+        self.find_port();
+    }
+
+    fn find_port(&mut self) {
+        self.port = self.wait_for("its port", |daemon| {
             let log = daemon.log();
             let (_, rest) = log.split_once("http=http://")?;
             rest.split_whitespace().next()?.rsplit_once(':')?.1.parse().ok()
         });
-        daemon
     }
 
     /// Writes other jobs (and keys of `[daemon]`) into its configuration.
@@ -202,6 +206,12 @@ impl Daemon {
         assert!(!rows.is_empty(), "no row of {job}");
         rows.len()
     }
+}
+
+fn run(dir: &Path) -> Child {
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    command.args(["run", "--config"]).arg(dir.join("tidemill.toml")).stderr(log).stdin(Stdio::null()).spawn().unwrap()
 }
 
 impl Drop for Daemon {

@@ -76,6 +76,8 @@ impl World {
             job.session_timeout_ms = u64::try_from(options.session.as_millis())?;
             job.properties.clone_from(&options.properties);
             job.other_sink = Some(sink.config(i));
+            // A full disk is a fault that is meant to be met.
+            job.daemon = "disk_reserve = 0".to_owned();
             let mut member = Member::new(name, job.home.clone(), job.toml(), options.env.clone());
             member.start()?;
             members.push(member);

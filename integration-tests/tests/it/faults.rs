@@ -90,10 +90,10 @@ fn a_broker_that_hangs_and_goes_on() {
 }
 
 /// A small file system of its own.
-struct SmallDisk<'a>(&'a Path);
+pub struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path, size: &str) -> SmallDisk<'a> {
+    pub fn mount(at: &'a Path, size: &str) -> SmallDisk<'a> {
         std::fs::create_dir_all(at).unwrap();
         let options = format!("size={size}");
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output().unwrap();
@@ -128,6 +128,7 @@ fn a_full_disk_fails_the_run_and_room_lets_it_go_on() {
     let mut job = Job::new(kafka.brokers(), &topic, place.path());
     job.out = disk_path.join("out");
     job.max_rows = 20_000;
+    job.daemon = "disk_reserve = 0".to_owned();
     let mut daemon = Daemon::spawn(&job.home, &job.toml(), &[]).unwrap();
     let begun = Instant::now();
     while !daemon.log().to_lowercase().contains("no space left") {

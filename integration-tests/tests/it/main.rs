@@ -14,6 +14,8 @@ mod iceberg;
 mod kafka_to_kafka;
 mod kills;
 mod postgres;
+mod reserve;
 mod s3_files;
 mod stalled_sink;
+mod stalls;
 mod support;
