@@ -8,6 +8,7 @@ mod changes;
 mod maker;
 mod memory;
 mod reload;
+mod scale;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::jobs::{RunningJob, Shared};
 use crate::plan::PlannedJob;
 use crate::{ready, wire};
 use ask::Ask;
+use scale::Scale;
 use watch::Watch;
 
 pub use ask::{Asking, Refused, Reloaded, Verb};
@@ -81,6 +83,7 @@ pub(crate) struct Supervisor {
     watch: Option<Watch>,
     /// When tuners' knowledge was last saved.
     saved_at: Duration,
+    scale: Scale,
 }
 
 impl Supervisor {
@@ -97,7 +100,8 @@ impl Supervisor {
         let watch = origin.as_ref().map(|origin| Watch::new(&origin.path, shared.clock.now()));
         let saved_at = shared.clock.now();
         let jobs = BTreeMap::new();
-        let mut supervisor = Self { shared, heard, stop, maker, origin, config, jobs, watch, saved_at };
+        let mut supervisor =
+            Self { shared, heard, stop, maker, origin, config, jobs, watch, saved_at, scale: Scale::default() };
         for planned in planned {
             supervisor.add(Arc::new(planned));
         }
@@ -175,6 +179,9 @@ impl Supervisor {
         if now.saturating_sub(self.saved_at) >= SAVE_EVERY {
             self.save(now);
         }
+        if self.scale.is_due(now) {
+            self.scale.look(now, self.maker.cores, &self.shared.jobs());
+        }
         if self.is_stopping() {
             self.stop_waiting();
             return;
@@ -238,14 +245,13 @@ impl Supervisor {
 
     /// Starts a job that has no thread. False: its neighbours have to give memory back first.
     fn start(&mut self, name: &str, why: &str) -> bool {
-        let memory =
-            match memory::share(self.config.daemon.memory, &self.shared.live().groups, &self.parties(name), name) {
-                memory::Share::Start(memory) => memory,
-                memory::Share::After(lenders) => {
-                    self.give_back(name, &lenders);
-                    return false;
-                }
-            };
+        let memory = match memory::share(self.maker.memory, &self.shared.live().groups, &self.parties(name), name) {
+            memory::Share::Start(memory) => memory,
+            memory::Share::After(lenders) => {
+                self.give_back(name, &lenders);
+                return false;
+            }
+        };
         let control = self.control();
         let Some(managed) = self.jobs.get_mut(name) else { return true };
         if let Some(why) = managed.job.control.paused() {
