@@ -14,6 +14,7 @@ mod iceberg;
 mod kafka_to_kafka;
 mod kills;
 mod postgres;
+mod resources;
 mod s3_files;
 mod stalled_sink;
 mod support;
