@@ -163,6 +163,14 @@ fn the_number_of_daemons_follows_the_load() {
     let prefetch = [("job", "clicks"), ("kind", "prefetch")];
     let held = wait_metric(&mut daemon, "tidemill_memory_bytes", &prefetch, LIMIT, |bytes| bytes > 0.0);
     assert!(held < f64::from(64 << 20), "{held} bytes are fetched ahead");
+    // Another daemon takes half of the partitions: what it sees is a part, and its word is of the whole.
+    let other = job.instance("b");
+    let mut second = Daemon::spawn(&other.home, &other.toml(), &slow).unwrap();
+    let asked = wait_metric(&mut second, instances, &of_job, LIMIT, |asked| asked >= 3.0);
+    let half = second.metrics().unwrap().sum("tidemill_arrivals_per_second", &of_job).unwrap();
+    let still = daemon.metrics().unwrap().sum(instances, &of_job).unwrap();
+    eprintln!("two of them: {half:.0} records/s come to the second, which asks for {asked}, and the first for {still}");
+    assert!(half < 2_400.0 && (3.0..=8.0).contains(&asked) && (3.0..=8.0).contains(&still));
     busy.finish().unwrap();
 
     let begun = Instant::now();
@@ -170,4 +178,5 @@ fn the_number_of_daemons_follows_the_load() {
     eprintln!("one again {:.0} s after the load ended", begun.elapsed().as_secs_f64());
     assert_eq!(daemon.metrics().unwrap().sum(daemons, &[]), Some(1.0));
     daemon.term(LIMIT).unwrap();
+    second.term(LIMIT).unwrap();
 }
