@@ -23,7 +23,7 @@ fn orders_loads_with_the_values_shown() {
     let Config { daemon, jobs, groups, storages: _ } = &loaded.config;
     assert!(groups.is_empty());
     assert_eq!(*daemon, Daemon::default(), "the file shows the defaults");
-    assert_eq!((daemon.memory, daemon.http.0.to_string()), (512 << 20, "127.0.0.1:9464".into()));
+    assert_eq!((daemon.memory, daemon.http.0.to_string()), (None, "127.0.0.1:9464".into()));
     let job = &jobs["orders"];
     assert_eq!(
         (job.on_error, job.max_errors_per_minute, job.delivery),

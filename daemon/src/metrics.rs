@@ -16,6 +16,14 @@ macro_rules! described {
 
 /// Runs started anew because they stalled.
 pub const STALLS: &str = "tidemill_stalls_total";
+/// Daemons that a job needs.
+pub const DESIRED_INSTANCES: &str = "tidemill_desired_instances";
+/// Daemons that all jobs need.
+pub const DESIRED_DAEMONS: &str = "tidemill_desired_daemons";
+/// Records that come for a job here.
+pub const ARRIVALS: &str = "tidemill_arrivals_per_second";
+/// Records that a job can do here.
+pub const CAPACITY: &str = "tidemill_capacity_per_second";
 
 /// Room on the disks that jobs write to.
 pub const DISK_FREE: &str = "tidemill_disk_free_bytes";
@@ -55,7 +63,44 @@ pub const PROCESS: &[Described] = &[
         "Room on the disk below `state_dir` and each local folder of a sink or dead letters; jobs are held below \
          `daemon.disk_reserve`."
     ),
-    described!("tidemill_memory_budget_bytes", Gauge, Bytes, [], "`memory` of the configuration."),
+    described!(
+        ARRIVALS,
+        Gauge,
+        Count,
+        ["job"],
+        "Records a second that come into the partitions assigned here, by the growth of their ends over the last half \
+         minute or so."
+    ),
+    described!(
+        CAPACITY,
+        Gauge,
+        Count,
+        ["job"],
+        "Records a second that the job could do here: that of its slowest stage, whether it is busy or not."
+    ),
+    described!(
+        DESIRED_INSTANCES,
+        Gauge,
+        Count,
+        ["job"],
+        "Daemons that the job needs, by what comes, what waits and what one can do: at least 1, at most its partitions; \
+         0 for a job that was removed. Absent until something is known. See \"Scaling\" in operating.md."
+    ),
+    described!(
+        DESIRED_DAEMONS,
+        Gauge,
+        Count,
+        [],
+        "Daemons that all jobs together need, for an autoscaler: the most that one of them needs, or more where this \
+         machine's processors would not do for all of them. Take the largest of all daemons."
+    ),
+    described!(
+        "tidemill_memory_budget_bytes",
+        Gauge,
+        Bytes,
+        [],
+        "Memory that the jobs share: `memory` of the configuration, or what it is by default."
+    ),
     described!("tidemill_build_info", Gauge, Count, ["version"], "1, with the version that runs."),
 ];
 

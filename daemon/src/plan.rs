@@ -105,6 +105,7 @@ fn plan_jobs(
 }
 
 fn plan_job(loaded: &Loaded, name: &str, settings: &config::Job, limits: &Limits) -> Result<PlannedJob, Vec<Fault>> {
+    let limits = &wire::sql::of_job(limits, name);
     let at = |key: &str, message: String| vec![loaded.fault_at(&format!("job.{name}.{key}"), message)];
     if let config::Source::Kafka(kafka) = &settings.source {
         let faults = wire::source::check_properties(kafka);

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{self, ABORTED, FAILED, FAULTY, OK};
 use crate::http::{self, Http};
 use crate::jobs::{Live, Shared};
+use crate::machine::{Found, Machine};
 use crate::plan::{self, Plan};
 use crate::state::State;
 use crate::supervisor::{self, Maker, Origin, Supervisor};
@@ -62,13 +63,14 @@ impl Service {
     pub fn start(loaded: Loaded, origin: Option<Origin>) -> Result<Self, StartError> {
         let daemon = loaded.config.daemon.clone();
         let clock = Clock::system();
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let budget = Budget::of(daemon.memory, loaded.config.jobs.len(), cores);
+        let machine = Machine::here();
+        let (memory, cores) = (machine.memory(daemon.memory), machine.processors());
+        let budget = Budget::of(memory.number, loaded.config.jobs.len(), cores.number);
         // Faults come before anything on disk is touched.
         let spill = Path::new(daemon.state_dir.as_str()).join("spill");
         let limits = wire::sql::limits(budget.sql_bytes, spill, clock.clone());
         let plan = plan::plan(loaded, &limits).map_err(StartError::Faults)?;
-        Self::start_plan(plan, origin, limits, clock, cores).map_err(StartError::Other)
+        Self::start_plan(plan, origin, limits, clock, &memory, &cores).map_err(StartError::Other)
     }
 
     fn start_plan(
@@ -76,14 +78,23 @@ impl Service {
         origin: Option<Origin>,
         limits: wire::sql::Limits,
         clock: Clock,
-        cores: usize,
+        memory: &Found<u64>,
+        cores: &Found<usize>,
     ) -> anyhow::Result<Self> {
         let config = plan.loaded.config;
         let daemon = &config.daemon;
         let state = State::open(Path::new(daemon.state_dir.as_str()), daemon.instance.as_deref())?;
         let state = Arc::new(state);
         empty(&state.spill_dir())?;
-        let metrics = crate::metrics::install(daemon.memory)?;
+        tracing::info!(
+            memory_mib = memory.number >> 20,
+            memory_from = memory.from,
+            processors = cores.number,
+            processors_from = cores.from,
+            "what this daemon may use"
+        );
+        let (memory, cores) = (memory.number, cores.number);
+        let metrics = crate::metrics::install(memory)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
             // A bound, not a number of threads; jobs that a reload adds need theirs too.
@@ -110,7 +121,8 @@ impl Service {
             http = %format_args!("http://{}", http.address),
             "tidemill runs"
         );
-        let maker = Maker { state, cores, limits, clock, runtime: runtime.handle().clone(), gates: BTreeMap::new() };
+        let maker =
+            Maker { state, memory, cores, limits, clock, runtime: runtime.handle().clone(), gates: BTreeMap::new() };
         let supervisor = Supervisor::new(shared.clone(), heard, stop.clone(), maker, origin, config, plan.jobs);
         let ended = CancellationToken::new();
         let ending = ended.clone().drop_guard();

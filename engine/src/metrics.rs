@@ -63,7 +63,7 @@ table! {
     LAG_SECONDS = "tidemill_lag_seconds", Gauge, Seconds, ["job", "topic", "partition"], "Wall time less broker timestamp of the newest visible record while there is lag, else 0.";
     POSITION = "tidemill_position", Gauge, Count, ["job", "topic", "partition"], "Next offset to read, as the sink holds it.";
     QUEUE_CHUNKS = "tidemill_queue_chunks", Gauge, Count, ["job"], "Chunks handed on by the intake and not yet written.";
-    MEMORY = "tidemill_memory_bytes", Gauge, Bytes, ["job", "kind"], "Accounted memory by kind (chunks, rows).";
+    MEMORY = "tidemill_memory_bytes", Gauge, Bytes, ["job", "kind"], "Accounted memory by kind: prefetch (fetched records in the Kafka client, read every five seconds), chunks (raw records on their way to the sink), rows (the batch that was written last), encoders (files being written), messages (rows on their way into a Kafka transaction), sql (windows of queries).";
     REBALANCES = "tidemill_rebalances_total", Counter, Count, ["job", "kind"], "Changes of the assignment: revoked (in order) or lost (membership expired).";
     RUNS = "tidemill_runs_total", Counter, Count, ["job"], "Runs begun: one at start, one after each rebalance, error or lost race.";
     RUN_ERRORS = "tidemill_run_errors_total", Counter, Count, ["job"], "Runs ended by an error.";

@@ -394,6 +394,8 @@ impl Pipeline {
         let ends = Some(cut.window.ends.as_slice());
         finished.map_err(|e| window_error::within(e, &self.parts.partitions, &self.window_from, ends))?;
         self.window_from.clone_from(&cut.window.ends);
+        let facts = &cut.window.facts;
+        self.parts.progress.demand.worked(facts.rows, facts.bytes, &self.spent);
         self.settle_commit().await?;
         let cut = match self.hold_back(cut)? {
             Some(cut) => cut,
@@ -514,6 +516,8 @@ impl Pipeline {
                 stamps: &done.stamps,
             });
         }
+        let facts = &done.cut.window.facts;
+        self.parts.progress.demand.landed(now, self.landed_at, facts.rows, facts.bytes, done.spent.commit);
         (self.landed_at, self.cut_at) = (now, Some(done.cut.at));
         // A window that was held back has been counted.
         self.parts.done.fetch_add(u64::from(!done.cut.counted), Ordering::Release);

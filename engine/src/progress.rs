@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::demand::Demand;
 use crate::forecast::Forecast;
 use crate::metrics::JobMetrics;
 use crate::partition::{Partition, Positions};
@@ -159,6 +160,8 @@ pub const KEPT_COMMITS: usize = 20;
 pub struct Progress {
     clock: Clock,
     pub(crate) metrics: JobMetrics,
+    /// What is asked of the job, and what it can do.
+    pub demand: Demand,
     inner: Mutex<Snapshot>,
     /// Positions that the job began at in this process, and the forecast made from there.
     forecast: Mutex<(BTreeMap<Partition, i64>, Forecast)>,
@@ -214,6 +217,7 @@ impl Progress {
         };
         Self {
             metrics: JobMetrics::new(job),
+            demand: Demand::default(),
             clock,
             inner: Mutex::new(snapshot),
             forecast: Mutex::default(),

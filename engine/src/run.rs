@@ -12,6 +12,7 @@ use crate::control::Rest;
 use crate::failpoint;
 use crate::intake::Intake;
 use crate::job::JobContext;
+use crate::load::Look;
 use crate::operator::OperatorError;
 use crate::partition::{Partition, Positions};
 use crate::pipeline::{self, Cut, HeldSink, Item, PipelineParts};
@@ -123,8 +124,10 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
     if let Some(tuning) = &context.spec.tuning {
         tuning.run_begins();
     }
+    let here = begun.from.len();
+    progress.demand.run_begins(here, source.partitions_in_all().unwrap_or(here));
     progress.run_begins(begun.sink.as_ref().map(|s| s.held.clone()).unwrap_or_default());
-    let why = match begun.from.len() {
+    let why = match here {
         0 => "no partition is assigned here, standing by".to_owned(),
         n => format!("reading {n} partitions"),
     };
@@ -257,6 +260,9 @@ struct Reading<'a> {
     heard: Option<SourceEvent>,
     /// Records that are still to be read carefully; 0: this run is not careful.
     careful: u64,
+    /// Records taken since the last refresh, and time spent waiting for some that did not come.
+    taken: u64,
+    waited: Duration,
 }
 
 impl<'a> Reading<'a> {
@@ -295,7 +301,19 @@ impl<'a> Reading<'a> {
                 receiver,
             )),
         };
-        Self { context, source, intake, queue: Some(queue), pipeline, cuts: 0, done, heard: None, careful }
+        Self {
+            context,
+            source,
+            intake,
+            queue: Some(queue),
+            pipeline,
+            cuts: 0,
+            done,
+            heard: None,
+            careful,
+            taken: 0,
+            waited: Duration::ZERO,
+        }
     }
 
     fn read(mut self) -> Result<RunEnd, RunError> {
@@ -303,7 +321,7 @@ impl<'a> Reading<'a> {
         let idle = self.intake.partitions().is_empty();
         let mut refreshed = clock.now();
         let mut told = 0;
-        self.context.progress.saw_ends(self.source.ends());
+        self.look();
         loop {
             if self.context.stop.gracefully.is_cancelled() {
                 self.context.progress.set_state(JobState::Draining, self.context.control.why_drained());
@@ -340,10 +358,15 @@ impl<'a> Reading<'a> {
                 None => self.source.poll(&mut self.intake, wait)?,
             };
             let after = self.intake.facts();
-            if after.rows > before.rows {
-                self.context.progress.took(after.rows - before.rows, after.bytes - before.bytes);
+            let took = after.rows - before.rows;
+            self.taken += took;
+            if took == 0 {
+                self.waited += clock.now().saturating_sub(now);
+            }
+            if took > 0 {
+                self.context.progress.took(took, after.bytes - before.bytes);
                 if let Some(tuning) = &self.context.spec.tuning {
-                    tuning.took(clock.now(), after.rows - before.rows);
+                    tuning.took(clock.now(), took);
                 }
             }
             let repeated = self.intake.take_repeated();
@@ -407,14 +430,34 @@ impl<'a> Reading<'a> {
         window::Facts { commit_in_flight, ..self.intake.facts() }
     }
 
-    /// Publishes ends and lag; tells the group what landed since `told` commits.
+    /// Publishes what a look finds; tells the group what landed since `told` commits.
     fn refresh(&mut self, told: u64) -> u64 {
-        self.context.progress.saw_ends(self.source.ends());
+        self.look();
         let snapshot = self.context.progress.snapshot();
         if snapshot.landed != told {
             self.source.landed(&snapshot.positions);
         }
         snapshot.landed
+    }
+
+    /// Publishes ends and lag, what comes and what waits.
+    fn look(&mut self) {
+        let ends = self.source.ends();
+        let (mut sum, mut known, mut unread) = (0i64, 0, 0i64);
+        for (slot, partition) in (0..).zip(self.intake.partitions().iter()) {
+            let Some(end) = ends.get(partition) else { continue };
+            sum = sum.saturating_add(*end);
+            known += 1;
+            unread = unread.saturating_add((end - self.intake.expected(slot)).max(0));
+        }
+        let look = Look {
+            ends: (sum, known),
+            unread: u64::try_from(unread).unwrap_or(0),
+            taken: std::mem::take(&mut self.taken),
+            waited: std::mem::take(&mut self.waited),
+        };
+        self.context.progress.demand.look(self.context.spec.clock.now(), &look);
+        self.context.progress.saw_ends(ends);
     }
 
     /// Sends the open chunk on.

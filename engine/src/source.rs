@@ -54,6 +54,12 @@ pub trait Source: Send {
     /// What is known of the log's ends without asking anybody: newest known end by partition, for lag.
     fn ends(&self) -> BTreeMap<Partition, i64>;
 
+    /// How many partitions there are to share out, those of other members included, as the last `begin` found them: for
+    /// scaling. `None`: it knows only its own.
+    fn partitions_in_all(&self) -> Option<usize> {
+        None
+    }
+
     /// Leaves for good.
     fn close(&mut self);
 }

@@ -31,6 +31,7 @@ mod guard;
 pub mod hold;
 pub mod limits;
 pub mod plan;
+mod pool;
 pub mod query;
 pub mod rows;
 pub mod window;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryLimit, MemoryPool};
 use tidemill_engine::clock::Clock;
 
+use crate::pool::ShownPool;
+
 /// Memory for the windows of a query.
 #[derive(Clone, Debug)]
 pub enum Memory {
@@ -19,6 +21,8 @@ pub enum Memory {
 /// Bounds of one SQL operator. Row-wise queries hold nothing, so only `query_bytes_max` and `clock` concern them.
 #[derive(Clone, Debug)]
 pub struct SqlLimits {
+    /// The job whose memory this is, where it is to be shown in the metrics.
+    pub job: Option<String>,
     /// Memory of all windows of the operator together (one fills while another ends).
     pub memory: Memory,
     /// Folder for rows that do not fit; made when first needed. What a killed process leaves in it may be deleted
@@ -40,6 +44,7 @@ impl Default for SqlLimits {
     /// 64 MiB of memory, no spilling, 10 minutes, 100 million rows, 64 KiB of text, the machine's clock.
     fn default() -> Self {
         Self {
+            job: None,
             memory: Memory::Bytes(64 << 20),
             spill_dir: None,
             spill_bytes_max: 16 << 30,
@@ -55,7 +60,13 @@ impl SqlLimits {
     /// The pool, and its size where that is known.
     pub(crate) fn pool(&self) -> (Arc<dyn MemoryPool>, Option<usize>) {
         match &self.memory {
-            Memory::Bytes(bytes) => (Arc::new(FairSpillPool::new(*bytes)), Some(*bytes)),
+            Memory::Bytes(bytes) => {
+                let pool: Arc<dyn MemoryPool> = match &self.job {
+                    Some(job) => Arc::new(ShownPool::new(*bytes, job)),
+                    None => Arc::new(FairSpillPool::new(*bytes)),
+                };
+                (pool, Some(*bytes))
+            }
             Memory::Pool(pool) => {
                 let bytes = match pool.memory_limit() {
                     MemoryLimit::Finite(bytes) => Some(bytes),

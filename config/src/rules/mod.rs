@@ -128,8 +128,8 @@ impl Rules<'_> {
     fn daemon(&mut self, config: &Config) {
         let daemon = &config.daemon;
         self.not_empty("daemon.state_dir", &daemon.state_dir);
-        if daemon.memory < 32 << 20 {
-            let found = size::show(daemon.memory);
+        if let Some(memory) = daemon.memory.filter(|memory| *memory < 32 << 20) {
+            let found = size::show(memory);
             self.bad("daemon.memory", format!("expected at least \"32MiB\", found {found:?}"));
         }
         self.positive("daemon.stall_after", daemon.stall_after);

@@ -72,9 +72,11 @@ pub struct Daemon {
     /// `tidemill reload` or the API.
     pub watch: bool,
     /// Budget for everything that grows with the data: client prefetch, chunks, Arrow, encoders, SQL. At least 32MiB.
-    #[serde(with = "size")]
-    #[schemars(with = "size::SizeForm")]
-    pub memory: u64,
+    /// Without it 60 % of the memory that the control group of the process (its container) allows, and at least 72 MiB
+    /// less than that; where nothing limits it 512MiB, and at most 60 % of the machine's. The log says which.
+    #[serde(with = "size::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "size::SizeForm", extend("x-default" = "60 % of the container's limit, else 512MiB"))]
+    pub memory: Option<u64>,
     /// `/readyz` fails when the broker has data and nothing is polled, or records are polled and nothing is committed,
     /// for this long (for commits: on top of the window's `max_age`).
     #[serde(with = "duration")]
@@ -99,7 +101,7 @@ impl Default for Daemon {
             http: Listen::default(),
             api_token: None,
             watch: false,
-            memory: 512 << 20,
+            memory: None,
             stall_after: Duration::from_secs(60),
             disk_reserve: None,
         }

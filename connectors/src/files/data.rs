@@ -2,12 +2,12 @@
 //! their final names, which no reader sees before the sink's commit names them.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::sink::{SinkError, Staging};
 
+use super::held::Held;
 use super::partition::Partitioner;
 use super::staging::{FileStaging, NameFile, Shared};
 use super::store::Store;
@@ -56,6 +56,7 @@ impl DataFiles {
         format.check(partitioner.schema())?;
         let shared = Shared {
             store: options.store,
+            held: Held::new(&options.job),
             job: options.job,
             name_file: options.name_file,
             format,
@@ -65,7 +66,6 @@ impl DataFiles {
             file_size: options.file_size.clamp(1, MAX_FILE),
             open_files: options.open_files.max(1),
             memory: options.memory,
-            held: AtomicUsize::new(0),
             dictionaries: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared), clock: options.clock })

@@ -7,6 +7,7 @@
 pub mod data;
 mod dictionaries;
 mod encode;
+mod held;
 mod history;
 mod journal;
 pub mod layout;
@@ -21,7 +22,6 @@ mod staging;
 pub mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -39,6 +39,7 @@ pub use self::parquet::{Compression, ParquetOptions};
 pub use self::partition::{NULL_PARTITION, Part, Partitioner};
 pub use self::staging::{NameFile, StagedFile, Window};
 
+use self::held::Held;
 use self::journal::{Journal, Outcome};
 use self::layout::Layout;
 use self::log::{Cause, Checkpoint, DataFile, Found, Head, Record, Writer};
@@ -138,6 +139,7 @@ impl FilesSink {
         let names = layout.clone();
         let shared = Shared {
             store: store.clone(),
+            held: Held::new(&options.job),
             job: options.job,
             name_file: Arc::new(move |_| names.staged()),
             format: options.format,
@@ -147,7 +149,6 @@ impl FilesSink {
             file_size: options.file_size.clamp(1, MAX_FILE),
             open_files: options.open_files.max(1),
             memory: options.memory,
-            held: AtomicUsize::new(0),
             dictionaries: Arc::default(),
         };
         let journal = Journal { store, layout, clock: options.clock };
@@ -158,7 +159,7 @@ impl FilesSink {
     /// Bytes that the encoders hold at this moment.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.shared.held.load(std::sync::atomic::Ordering::Acquire)
+        self.shared.held.bytes()
     }
 
     /// The record that follows `head`.

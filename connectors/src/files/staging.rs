@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -20,6 +19,7 @@ use uuid::Uuid;
 
 use super::dictionaries::Dictionaries;
 use super::encode::{Counted, EncodeError, Encoder, Trouble};
+use super::held::Held;
 use super::partition::Partitioner;
 use super::store::{Fault, Store, StoreError};
 use super::{FileFormat, sink_error};
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     pub(super) open_files: usize,
     /// Bytes that all encoders may hold together, and do hold.
     pub(super) memory: usize,
-    pub(super) held: AtomicUsize,
+    pub(super) held: Held,
     /// What its Parquet files have taught.
     pub(super) dictionaries: Arc<Dictionaries>,
 }
@@ -290,8 +290,8 @@ impl Files {
     fn account(&mut self, folder: &str) {
         if let Some(file) = self.open.get_mut(folder) {
             let now = file.encoder.memory();
-            self.shared.held.fetch_add(now, Ordering::AcqRel);
-            self.shared.held.fetch_sub(file.memory, Ordering::AcqRel);
+            self.shared.held.add(now);
+            self.shared.held.give_back(file.memory);
             self.memory = self.memory + now - file.memory;
             file.memory = now;
         }
@@ -300,7 +300,7 @@ impl Files {
     /// Gives up memory while the encoders hold too much: the largest row groups first, then whole files. A window that
     /// holds little leaves that to the one that holds much.
     fn relieve(&mut self) -> Result<(), SinkError> {
-        while self.shared.held.load(Ordering::Acquire) > self.shared.memory && self.memory > self.shared.memory / 4 {
+        while self.shared.held.bytes() > self.shared.memory && self.memory > self.shared.memory / 4 {
             let Some(folder) = self.open.iter().max_by_key(|(_, f)| f.memory).map(|(folder, _)| folder.clone()) else {
                 break;
             };
@@ -317,7 +317,7 @@ impl Files {
 
     fn close(&mut self, folder: &str) -> Result<(), SinkError> {
         let Some(file) = self.open.remove(folder) else { return Ok(()) };
-        self.shared.held.fetch_sub(file.memory, Ordering::AcqRel);
+        self.shared.held.give_back(file.memory);
         self.memory -= file.memory;
         let finished = file.encoder.finish().map_err(|e| encode_error(&self.shared, &file.staged, &file.trouble, e))?;
         let bytes = finished.file.bytes;
@@ -347,7 +347,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.shared.held.fetch_sub(self.memory, Ordering::AcqRel);
+        self.shared.held.give_back(self.memory);
     }
 }
 

@@ -19,6 +19,7 @@ use tidemill_engine::partition::Partition;
 use super::connection::{Change, Connection};
 use super::group_metadata::GroupMetadataSlot;
 use super::membership::GroupEvent;
+use super::traffic::Traffic;
 
 /// Callback state shared by the client and the source.
 pub(super) struct Context {
@@ -29,6 +30,7 @@ pub(super) struct Context {
     activity: AtomicU64,
     closing: AtomicBool,
     metadata: Arc<GroupMetadataSlot>,
+    traffic: Traffic,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,6 +40,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Context {
     pub(super) fn new(job: String, metadata: Arc<GroupMetadataSlot>) -> Self {
         Self {
+            traffic: Traffic::of_source(&job),
             job,
             events: Mutex::default(),
             connection: Mutex::default(),
@@ -146,6 +149,7 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, statistics: &[u8]) {
         self.served();
+        self.traffic.on_statistics(statistics);
         let change = lock(&self.connection).on_statistics(statistics);
         self.report(change);
     }

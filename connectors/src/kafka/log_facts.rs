@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_engine::clock::Clock;
 use tidemill_engine::partition::Partition;
@@ -41,6 +42,10 @@ fn passes(code: Code) -> bool {
             | Code::InvalidArgument
             | Code::InvalidTopic
     )
+}
+
+fn expressions(subscribed: &[String]) -> Vec<regex::Regex> {
+    subscribed.iter().filter(|t| t.starts_with('^')).filter_map(|t| regex::Regex::new(t).ok()).collect()
 }
 
 impl LogFacts<'_> {
@@ -120,8 +125,7 @@ impl LogFacts<'_> {
         subscribed: &[String],
         assigned: &[Partition],
     ) -> Result<Vec<Partition>, SourceError> {
-        let expressions: Vec<regex::Regex> =
-            subscribed.iter().filter(|t| t.starts_with('^')).filter_map(|t| regex::Regex::new(t).ok()).collect();
+        let expressions = expressions(subscribed);
         let metadata = self
             .consumer
             .fetch_metadata(None, ASK_FOR)
@@ -133,6 +137,24 @@ impl LogFacts<'_> {
             found.extend(topic.partitions().iter().map(|p| Partition::new(name.clone(), p.id())));
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// How many partitions these names and `^expressions` subscribe to, where the brokers say so at once: it is no reason
+    /// to wait, nor to fail.
+    pub(super) fn partitions_in_all(&self, subscribed: &[String]) -> Option<usize> {
+        let count = |topics: &[MetadataTopic], wanted: &dyn Fn(&str) -> bool| -> usize {
+            topics.iter().filter(|t| wanted(t.name())).map(|t| t.partitions().len()).sum()
+        };
+        let ask = |topic| self.consumer.fetch_metadata(topic, ONE_REQUEST).ok();
+        let expressions = expressions(subscribed);
+        if expressions.is_empty() {
+            return subscribed
+                .iter()
+                .map(|t| ask(Some(t.as_str())).map(|m| count(m.topics(), &|name| name == t)))
+                .sum();
+        }
+        let wanted = |name: &str| subscribed.iter().any(|t| t == name) || expressions.iter().any(|e| e.is_match(name));
+        ask(None).map(|metadata| count(metadata.topics(), &wanted))
     }
 
     /// Topic ids by name; topics without one (older brokers) are absent. A topic that does not exist is an error.

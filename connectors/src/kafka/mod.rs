@@ -2,8 +2,8 @@
 //!
 //! Reading order of the source: [`options`](KafkaOptions) → `source` (the protocol of a run) → `reader` (the hot loop). Around them:
 //! `membership` (what the group gave us, pure), `context` (callbacks; record, never answer), `start` (positions
-//! against the log, pure), `log_facts` (what brokers are asked), `lag` (what nobody is asked), `ffi` (the only unsafe
-//! code), [`properties`] (what a job's file may set).
+//! against the log, pure), `log_facts` (what brokers are asked), `lag` (what nobody is asked), `traffic` (bytes of the
+//! network), `ffi` (the only unsafe code), [`properties`] (what a job's file may set).
 //!
 //! How rebalances work here: librdkafka's callback only records what the group wants. The source reports it as the end
 //! of the run ([`SourceEvent::Revoked`](tidemill_engine::source::SourceEvent)), the engine commits and calls `end_run`, and
@@ -28,6 +28,7 @@ mod source;
 mod start;
 #[cfg(test)]
 mod tests;
+pub(crate) mod traffic;
 
 pub use group_metadata::GroupMetadataSlot;
 pub use options::{KafkaOptions, OnDataLoss, Start, Until};

@@ -81,7 +81,7 @@ const OWNED: &[(&str, &str)] = &[
     ("log.queue", "the source serves the client's log"),
     ("metadata.broker.list", "set brokers instead"),
     ("offset.store.method", "positions live in the sink"),
-    ("statistics.interval.ms", "the source watches connections by it"),
+    ("statistics.interval.ms", "the source watches connections and counts bytes by it"),
 ];
 
 /// Dangerous: why these are not on the list, for the message.

@@ -90,6 +90,8 @@ pub struct KafkaSource {
     paused: Vec<Partition>,
     /// Ends of the logs at `begin`.
     ends: BTreeMap<Partition, i64>,
+    /// Partitions of all members at `begin`.
+    in_all: Option<usize>,
     /// What landed and is not committed to the group yet.
     landed: Positions,
     committed: Positions,
@@ -143,6 +145,7 @@ impl KafkaSource {
             stops: BTreeMap::new(),
             paused: Vec::new(),
             ends: BTreeMap::new(),
+            in_all: None,
             landed: Positions::default(),
             committed: Positions::default(),
             committed_at: None,
@@ -581,6 +584,7 @@ impl Source for KafkaSource {
         }
         let stops = self.stops(&facts, &partitions)?;
         self.ends = high;
+        self.in_all = facts.partitions_in_all(&self.options.topics);
         self.committed = Positions::default();
         self.lost = false;
         self.reader = Some(Reader::new(&consumer, &starts, stops));
@@ -697,6 +701,10 @@ impl Source for KafkaSource {
             }
         }
         ends
+    }
+
+    fn partitions_in_all(&self) -> Option<usize> {
+        self.in_all
     }
 
     fn close(&mut self) {

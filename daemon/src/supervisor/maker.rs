@@ -20,6 +20,8 @@ use tidemill_engine::tuning::Tuning;
 /// What all jobs of a daemon are made from.
 pub(crate) struct Maker {
     pub(crate) state: Arc<State>,
+    /// Budget of all jobs together, bytes.
+    pub(crate) memory: u64,
     /// Processors to decode on.
     pub(crate) cores: usize,
     pub(crate) limits: wire::sql::Limits,

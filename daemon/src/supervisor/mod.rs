@@ -10,6 +10,7 @@ mod maker;
 mod memory;
 mod reload;
 mod reserve;
+mod scale;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::jobs::{RunningJob, Shared};
 use crate::plan::PlannedJob;
 use crate::{ready, wire};
 use ask::Ask;
+use scale::Scale;
 use watch::Watch;
 
 pub use ask::{Asking, Refused, Reloaded, Verb};
@@ -89,6 +91,7 @@ pub(crate) struct Supervisor {
     /// The room on disks, and when jobs were last held for want of it.
     disks: Arc<Disks>,
     disks_at: Option<Duration>,
+    scale: Scale,
 }
 
 impl Supervisor {
@@ -106,8 +109,20 @@ impl Supervisor {
         let saved_at = shared.clock.now();
         let disks = Disks::start(planned.iter().flat_map(|planned| Place::of(&planned.settings, &config.daemon)));
         let jobs = BTreeMap::new();
-        let mut supervisor =
-            Self { shared, heard, stop, maker, origin, config, jobs, watch, saved_at, disks, disks_at: None };
+        let mut supervisor = Self {
+            shared,
+            heard,
+            stop,
+            maker,
+            origin,
+            config,
+            jobs,
+            watch,
+            saved_at,
+            disks,
+            disks_at: None,
+            scale: Scale::default(),
+        };
         for planned in planned {
             supervisor.add(Arc::new(planned));
         }
@@ -185,6 +200,9 @@ impl Supervisor {
         if now.saturating_sub(self.saved_at) >= SAVE_EVERY {
             self.save(now);
         }
+        if self.scale.is_due(now) {
+            self.scale.look(now, self.maker.cores, &self.shared.jobs());
+        }
         if self.is_stopping() {
             self.stop_waiting();
             return;
@@ -257,14 +275,13 @@ impl Supervisor {
 
     /// Starts a job that has no thread. False: its neighbours have to give memory back first.
     fn start(&mut self, name: &str, why: &str) -> bool {
-        let memory =
-            match memory::share(self.config.daemon.memory, &self.shared.live().groups, &self.parties(name), name) {
-                memory::Share::Start(memory) => memory,
-                memory::Share::After(lenders) => {
-                    self.give_back(name, &lenders);
-                    return false;
-                }
-            };
+        let memory = match memory::share(self.maker.memory, &self.shared.live().groups, &self.parties(name), name) {
+            memory::Share::Start(memory) => memory,
+            memory::Share::After(lenders) => {
+                self.give_back(name, &lenders);
+                return false;
+            }
+        };
         let control = self.control();
         let Some(managed) = self.jobs.get_mut(name) else { return true };
         let paused = match self.maker.state.pause(name).load() {

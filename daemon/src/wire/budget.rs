@@ -22,12 +22,18 @@ pub struct Budget {
     pub decode_ahead: usize,
 }
 
+/// Chunks of a job that are decoded at the same time.
+#[must_use]
+pub fn workers(cores: usize) -> usize {
+    cores.clamp(1, 8)
+}
+
 impl Budget {
     /// The share of one of `jobs` jobs in `memory` bytes, with `cores` to decode on.
     #[must_use]
     pub fn of(memory: u64, jobs: usize, cores: usize) -> Self {
         let share = usize::try_from(memory).unwrap_or(usize::MAX) / jobs.max(1);
-        let decode_ahead = cores.clamp(1, 8) + 1;
+        let decode_ahead = workers(cores) + 1;
         // Chunks: one filling, two queued, `decode_ahead` raw and decoded, in a third of the share.
         let chunk_bytes = (share / 3 / (3 + 2 * decode_ahead)).clamp(64 << 10, 4 * MIB);
         Self {

@@ -1,9 +1,9 @@
 //! SQL operators, where the binary has them (cargo feature `sql`).
 
 #[cfg(feature = "sql")]
-pub use with::{Limits, columns_used, limits, plan};
+pub use with::{Limits, columns_used, limits, of_job, plan};
 #[cfg(not(feature = "sql"))]
-pub use without::{Limits, columns_used, limits, plan};
+pub use without::{Limits, columns_used, limits, of_job, plan};
 
 #[cfg(feature = "sql")]
 mod with {
@@ -21,6 +21,12 @@ mod with {
     #[must_use]
     pub fn limits(bytes: usize, spill_dir: PathBuf, clock: Clock) -> Limits {
         SqlLimits { memory: Memory::Bytes(bytes), spill_dir: Some(spill_dir), clock, ..SqlLimits::default() }
+    }
+
+    /// The same for the queries of one job, whose memory is shown.
+    #[must_use]
+    pub fn of_job(limits: &Limits, job: &str) -> Limits {
+        SqlLimits { job: Some(job.to_owned()), ..limits.clone() }
     }
 
     /// The columns of `schema` that `query` reads.
@@ -58,6 +64,12 @@ mod without {
     #[must_use]
     pub fn limits(_bytes: usize, _spill_dir: PathBuf, _clock: Clock) -> Limits {
         Limits
+    }
+
+    /// Limits of nothing.
+    #[must_use]
+    pub fn of_job(limits: &Limits, _job: &str) -> Limits {
+        limits.clone()
     }
 
     /// The columns that a query reads.

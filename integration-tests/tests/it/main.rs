@@ -15,6 +15,7 @@ mod kafka_to_kafka;
 mod kills;
 mod postgres;
 mod reserve;
+mod resources;
 mod s3_files;
 mod stalled_sink;
 mod stalls;

@@ -9,6 +9,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
+use crate::kafka::traffic::Traffic;
+
 /// State of one producer.
 pub(super) struct SinkContext {
     job: String,
@@ -17,6 +19,7 @@ pub(super) struct SinkContext {
     last_error: Mutex<Option<String>>,
     /// The first message that was not delivered since the last look.
     undelivered: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    traffic: Traffic,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -30,6 +33,7 @@ impl SinkContext {
             shaken: AtomicBool::new(false),
             last_error: Mutex::default(),
             undelivered: Mutex::default(),
+            traffic: Traffic::of_sink(job),
         }
     }
 
@@ -76,6 +80,10 @@ impl ClientContext for SinkContext {
             }
             _ => tracing::debug!(target: "librdkafka", job = self.job, facility, "{message}"),
         }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.traffic.on_statistics(statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

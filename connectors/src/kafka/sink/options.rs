@@ -261,7 +261,8 @@ impl KafkaSinkOptions {
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.keepalive.enable", "true")
-            .set("socket.nagle.disable", "true");
+            .set("socket.nagle.disable", "true")
+            .set("statistics.interval.ms", "5000");
         for (key, value) in &self.properties {
             config.set(key, value);
         }

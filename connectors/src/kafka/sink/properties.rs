@@ -33,7 +33,7 @@ const OWNED: &[(&str, &str)] = &[
     ("metadata.broker.list", "set brokers instead"),
     ("partitioner", "set partitioner of the sink instead"),
     ("request.required.acks", "a commit waits for all replicas"),
-    ("statistics.interval.ms", "the sink reads no statistics"),
+    ("statistics.interval.ms", "the sink counts its bytes by it"),
     ("transaction.timeout.ms", "three times max_age of the window, 10 s at least"),
     ("transactional.id", "made of job and instance"),
 ];

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use metrics::{Gauge, gauge};
+use tidemill_engine::metrics::MEMORY;
 use tidemill_engine::sink::{SinkError, Staged, Staging};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -52,7 +54,20 @@ impl Drop for Wanted {
 pub(super) struct Block {
     pub(super) window: Arc<Window>,
     pub(super) messages: Messages,
-    _memory: OwnedSemaphorePermit,
+    _memory: Taken,
+}
+
+/// Memory taken, and shown until it is dropped.
+pub(super) struct Taken {
+    _permit: OwnedSemaphorePermit,
+    shown: Gauge,
+    bytes: f64,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.shown.decrement(self.bytes);
+    }
 }
 
 /// Memory of messages that wait, in KiB; each block takes one at least.
@@ -60,18 +75,24 @@ pub(super) struct Block {
 pub(super) struct Room {
     kib: Arc<Semaphore>,
     all: u32,
+    shown: Gauge,
 }
 
 impl Room {
-    pub(super) fn new(bytes: usize) -> Self {
+    pub(super) fn new(bytes: usize, job: &str) -> Self {
         let all = u32::try_from((bytes >> 10).max(64)).unwrap_or(u32::MAX >> 4);
-        Self { kib: Arc::new(Semaphore::new(all as usize)), all }
+        let shown = gauge!(MEMORY, "job" => job.to_owned(), "kind" => "messages");
+        Self { kib: Arc::new(Semaphore::new(all as usize)), all, shown }
     }
 
-    async fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, SinkError> {
+    async fn take(&self, bytes: usize) -> Result<Taken, SinkError> {
         // So that blocks without bytes do not grow beyond number, each takes 16 KiB.
         let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).max(16).min(self.all);
-        self.kib.clone().acquire_many_owned(kib).await.map_err(|_| SinkError::bug("the sink is closed"))
+        let permit = self.kib.clone().acquire_many_owned(kib).await;
+        let permit = permit.map_err(|_| SinkError::bug("the sink is closed"))?;
+        let bytes = f64::from(kib) * 1024.0;
+        self.shown.increment(bytes);
+        Ok(Taken { _permit: permit, shown: self.shown.clone(), bytes })
     }
 
     /// Most blocks that fit.

@@ -42,7 +42,7 @@ impl KafkaSink {
     pub fn new(options: KafkaSinkOptions, slot: Arc<GroupMetadataSlot>, clock: Clock) -> Result<Self, SinkError> {
         let encoder = message::check(&options.mapping, &options.schema).map_err(SinkError::person)?;
         options.transactional_config("check")?;
-        let (run, room) = (slot.run(), Room::new(options.staged_bytes()));
+        let (run, room) = (slot.run(), Room::new(options.staged_bytes(), &options.job));
         Ok(Self { options, encoder, slot, run, clock, room, orders: None, identity: None })
     }
 
