@@ -11,7 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -238,10 +238,21 @@ impl Kafka {
         self.wait_partitions(name, usize::try_from(partitions)?)
     }
 
-    /// The log's low and high end of a partition.
+    /// The log's low and high end of a partition. A broker that has just come back is asked again, for it may not know its
+    /// own partitions for a moment.
     pub fn ends(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
         let client: BaseProducer = self.client().create()?;
-        Ok(client.client().fetch_watermarks(topic, partition, Duration::from_secs(10))?)
+        let begun = Instant::now();
+        loop {
+            match client.client().fetch_watermarks(topic, partition, Duration::from_secs(10)) {
+                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition))
+                    if begun.elapsed() < Duration::from_secs(30) =>
+                {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                ends => return Ok(ends?),
+            }
+        }
     }
 
     fn wait_partitions(&self, name: &str, partitions: usize) -> Result<()> {
