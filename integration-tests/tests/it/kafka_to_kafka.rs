@@ -4,6 +4,7 @@
 //! `TIDEMILL_KILLS=60 TIDEMILL_RATE=25000 cargo test -p tidemill-integration-tests --test it kafka_to_kafka -- --nocapture`
 //! runs the long form.
 
+use std::collections::VecDeque;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -232,8 +233,9 @@ fn killed_at_every_step_each_record_is_there_once() {
     let producer = Producer::start(kafka.brokers(), plan).unwrap();
     let kills = usize::try_from(setting("TIDEMILL_KILLS", DEATHS.len() as u64)).unwrap();
     let mut rng = rand::rng();
-    let (mut missed, mut times, mut died) = (Vec::new(), Vec::new(), None::<Instant>);
-    for kill in 0..kills {
+    let (mut missed, mut again, mut times, mut died) = (Vec::new(), Vec::new(), Vec::new(), None::<Instant>);
+    let mut todo: VecDeque<usize> = (0..kills).collect();
+    while let Some(kill) = todo.pop_front() {
         let death = DEATHS[kill % DEATHS.len()].filter(|(name, _)| kill < 2 || !name.contains("anchor"));
         let variable = death.map(|(name, n)| format!("{name}:{}", rng.random_range(1..=n))).unwrap_or_default();
         let before = job.messages(kafka);
@@ -253,6 +255,13 @@ fn killed_at_every_step_each_record_is_there_once() {
                 Ok(status) => {
                     assert!(daemon.log().contains("failpoint"), "ended by itself, {status}:\n{}", daemon.log());
                 }
+                // Seen once in some hundred starts, on a busy machine: the client waits for something for half a minute.
+                Err(_) if !again.contains(&kill) => {
+                    eprintln!("{variable} was not reached within 30 s, once more");
+                    again.push(kill);
+                    todo.push_back(kill);
+                    daemon.kill9().unwrap();
+                }
                 Err(_) => {
                     missed.push(variable.clone());
                     daemon.kill9().unwrap();
@@ -266,7 +275,7 @@ fn killed_at_every_step_each_record_is_there_once() {
     times.sort_unstable();
     eprintln!("{kills} kills, {} records; death to new messages: {times:?}", ledger.committed());
     assert_clean(&report, 5_000);
-    assert!(missed.is_empty(), "steps that were not reached within 30 s: {missed:?}");
+    assert!(missed.is_empty(), "steps that were not reached within 30 s, twice: {missed:?}");
 }
 
 #[test]
