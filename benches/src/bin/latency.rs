@@ -291,7 +291,9 @@ fn send(
                 producer.send(record).map_err(|(e, _)| e).context("the sender's queue is full")?;
                 n += 1;
             }
-            producer.poll(Duration::from_millis(1));
+            // A poll with a timeout comes back at once while something happens in the client, which is always.
+            producer.poll(Duration::ZERO);
+            std::thread::sleep(Duration::from_millis(1));
         }
         producer.flush(Duration::from_secs(10))?;
         Ok(())
