@@ -103,7 +103,10 @@ impl Classes {
         }
         fs::write(classes.join("log4j2.properties"), LOGGING)?;
         let options = folder.join("jvm.options");
-        fs::write(&options, self.options)?;
+        // Peers that are killed leave what they had there.
+        let temporary = folder.join("tmp");
+        fs::create_dir_all(&temporary)?;
+        fs::write(&options, format!("{}\n-Djava.io.tmpdir={}\n", self.options, temporary.display()))?;
         Ok(Java { classpath, options })
     }
 }

@@ -88,8 +88,22 @@ impl LogFacts<'_> {
                 return Err(SourceError::retry(format!("no broker tells the offsets of {}", open[0])));
             }
             std::thread::sleep(RETRY_AFTER);
+            self.forget_missing_leaders(&open);
         }
         Ok(found)
+    }
+
+    /// Asks anew who leads the topics of `partitions`. librdkafka takes a partition without a leader, as a broker that has
+    /// just come back tells of it, for a lasting state until its metadata are 15 minutes old, and asks for no offset of it
+    /// before that.
+    fn forget_missing_leaders(&self, partitions: &[Partition]) {
+        let topics: std::collections::BTreeSet<&str> = partitions.iter().map(|p| &*p.topic).collect();
+        for topic in topics {
+            // The answer goes into the client's own metadata. Where there is none, the others would only take time.
+            if self.consumer.fetch_metadata(Some(topic), ONE_REQUEST).is_err() {
+                return;
+            }
+        }
     }
 
     /// What the group has committed for `partitions`; those without are absent.

@@ -195,3 +195,20 @@ fn metadata_of_the_group_is_there_for_the_present_run_only() {
     source.close();
     assert!(generation(slot.run()).is_none());
 }
+
+/// A client that was told of a partition without a leader believes it as long as its metadata are young.
+#[test]
+fn a_run_begins_soon_after_a_partition_has_its_leader_again() {
+    let mock = Mock::new("t", 2);
+    let mut source = mock.source("t", None);
+    let partitions = assigned(&mut source);
+    mock.cluster.partition_leader("t", 1, None).unwrap();
+    let starts: Vec<_> = partitions.iter().map(|p| (p.clone(), Position::at(0))).collect();
+    let begun = Instant::now();
+    let begin = std::thread::spawn(move || source.begin(&starts).map(|lost| lost.len()));
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!begin.is_finished(), "there is no leader to ask");
+    mock.cluster.partition_leader("t", 1, Some(1)).unwrap();
+    assert_eq!(begin.join().unwrap().unwrap(), 0);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}

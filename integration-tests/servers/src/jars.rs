@@ -1,7 +1,7 @@
 //! Jars of the servers: fetched once from Maven Central into a cached folder.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -64,13 +64,17 @@ pub fn fetched(name: &str, pom: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// `java` with a class path, started fast rather than to its top speed.
-pub fn java(classpath: &str) -> Result<Command> {
+/// `java` with a class path, started fast rather than to its top speed. Its temporary files lie below `folder`: a server
+/// that is killed leaves them behind.
+pub fn java(classpath: &str, folder: &Path) -> Result<Command> {
     let found = Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
         bail!("cannot run java; {HOW_TO_INSTALL}");
     }
+    let temporary = folder.join("tmp");
+    fs::create_dir_all(&temporary)?;
     let mut command = Command::new("java");
+    command.arg(format!("-Djava.io.tmpdir={}", temporary.display()));
     command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", classpath]);
     Ok(command)
 }

@@ -11,7 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -241,17 +241,16 @@ impl Kafka {
     /// The log's low and high end of a partition. A broker that has just come back is asked again, for it may not know its
     /// own partitions for a moment.
     pub fn ends(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
-        let client: BaseProducer = self.client().create()?;
         let begun = Instant::now();
         loop {
-            match client.client().fetch_watermarks(topic, partition, Duration::from_secs(10)) {
-                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition))
-                    if begun.elapsed() < Duration::from_secs(30) =>
-                {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                ends => return Ok(ends?),
+            // A new client each time: one that was told of a partition without a leader keeps that answer for as long as
+            // its metadata are young (15 minutes), for nothing in it uses the topic.
+            let client: BaseProducer = self.client().create()?;
+            let ends = client.client().fetch_watermarks(topic, partition, Duration::from_secs(10));
+            if ends.is_ok() || begun.elapsed() > START_LIMIT {
+                return ends.with_context(|| format!("the broker does not tell the ends of {topic}/{partition}"));
             }
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -294,14 +293,14 @@ fn one_result(results: Vec<rdkafka::admin::TopicResult>) -> Result<()> {
 }
 
 fn launch(own: &Own) -> Result<Guarded> {
-    let mut java = jars::java(&own.classpath)?;
+    let mut java = jars::java(&own.classpath, &own.folder)?;
     java.args(["-Xmx512m", "-Xms64m"]).arg(log_setting(&own.folder)).arg("kafka.Kafka");
     java.arg(own.folder.join("server.properties")).current_dir(&own.folder);
     Guarded::spawn(java, &own.folder.join("server.log"), Some(&own.folder))
 }
 
 fn format_storage(folder: &Path, classpath: &str) -> Result<()> {
-    let mut java: Command = jars::java(classpath)?;
+    let mut java: Command = jars::java(classpath, folder)?;
     java.arg(log_setting(folder)).args(["kafka.tools.StorageTool", "format", "-t"]);
     java.args(["dGlkZW1pbGwtdGVzdHMtMQ", "-c"]).arg(folder.join("server.properties")).current_dir(folder);
     let out = java.output().context("cannot start java")?;
