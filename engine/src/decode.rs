@@ -54,6 +54,11 @@ impl DecodeStage {
         self.operators.is_empty() && chunk.len() <= QUICK_RECORDS && chunk.bytes() <= QUICK_BYTES
     }
 
+    /// Gives back the memory of decoders that have nothing to do.
+    pub fn rest(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Works on a chunk. Blocking; called from several threads.
     #[must_use]
     pub fn work(&self, chunk: Chunk) -> DecodedChunk {

@@ -153,6 +153,13 @@ impl Intake {
         self.chunk.is_empty()
     }
 
+    /// Gives back the memory of an open chunk that has nothing in it.
+    pub(crate) fn rest(&mut self) {
+        if self.chunk.is_empty() {
+            self.chunk = Chunk::new(self.partitions.clone(), self.limits.bytes);
+        }
+    }
+
     /// Hands the open chunk on, putting an empty one made of `former` in its place.
     pub fn take_chunk(&mut self, former: Option<Chunk>) -> Chunk {
         let next = match former {

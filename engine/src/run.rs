@@ -432,6 +432,12 @@ impl<'a> Reading<'a> {
 
     /// Publishes what a look finds; tells the group what landed since `told` commits.
     fn refresh(&mut self, told: u64) -> u64 {
+        if self.taken == 0 {
+            // Nothing came for a while: what is kept for the next records serves others better.
+            self.context.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+            self.context.stage.rest();
+            self.intake.rest();
+        }
         self.look();
         let snapshot = self.context.progress.snapshot();
         if snapshot.landed != told {

@@ -26,6 +26,8 @@ pub(super) type Producer = BaseProducer<SinkContext>;
 pub(super) const COMMIT_WITHIN: Duration = Duration::from_secs(30);
 /// Longest that initialising may take: it waits for the former owner's transaction to be finished.
 pub(super) const INIT_WITHIN: Duration = Duration::from_secs(30);
+/// Longest that a new client is given to connect before it is initialised.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longest that aborting may take before it is left to the broker's own timeout.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
 /// Longest single wait for messages in flight.
@@ -110,6 +112,9 @@ impl Client {
 
     /// Fences former users of the id, and finishes what they had decided.
     pub(super) fn init(&self) -> Result<(), SinkError> {
+        // librdkafka asks for the coordinator at once, and where no broker is connected yet it asks again after half a
+        // second. Any answer will do; without one `init` says what is wrong.
+        drop(self.producer.client().fetch_metadata(Some(&self.topic), CONNECT_WITHIN));
         transactions::init(&*self.producer, INIT_WITHIN)
             .map_err(|e| self.failed("cannot be initialised", Step::Init, &e))
     }
