@@ -1,9 +1,10 @@
-//! A topic that is deleted and made again under its name.
+//! A topic that is deleted and made again under its name: between two lives of a daemon, and under a running one.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tidemill_integration_tests::checker::count_rows;
+use tidemill_integration_tests::checker::{count_rows, places};
 use tidemill_integration_tests::daemon::{Daemon, FAILPOINT_VARIABLE, binary};
 use tidemill_integration_tests::job::Job;
 use tidemill_integration_tests::kafka::Kafka;
@@ -11,7 +12,7 @@ use tidemill_integration_tests::ledger::Ledger;
 use tidemill_integration_tests::producer::{Plan, produce};
 use tidemill_integration_tests::records::Mix;
 
-use crate::support::{LIMIT, Place, spawn};
+use crate::support::{LIMIT, Place, count_files, spawn, wait_new_file};
 
 /// The same name, another topic.
 fn make_again(kafka: &Kafka, topic: &str, partitions: i32) {
@@ -79,4 +80,68 @@ fn rejects_are_kept_after_a_person_reset_the_positions() {
 #[test]
 fn rejects_are_kept_when_a_daemon_dies_while_it_passes_over_what_is_lost() {
     rejects_of_the_new_topic_are_kept(Remedy::DaemonThatDies);
+}
+
+/// The new topic has grown past the old position before the daemon asks for more: the client reads on in it, from there.
+/// What it read is given up, and all of the new topic is there once.
+#[test]
+fn a_topic_made_again_under_a_running_daemon_is_noticed() {
+    let kafka = Kafka::shared();
+    let topic = kafka.topic("replaced", 1, &[]).unwrap();
+    let place = Place::new("replaced");
+    let job = Job::new(kafka.brokers(), &topic, place.path());
+    // 500 rows are a window; fewer wait for longer than it takes to notice. A frozen daemon keeps its partition.
+    let job = Job {
+        max_rows: 500,
+        max_age: "60s".to_owned(),
+        session_timeout_ms: 45_000,
+        source: "on_data_loss = \"continue\"".to_owned(),
+        ..job
+    };
+    produce(kafka.brokers(), Plan { seed: 1, ..Plan::new(&topic, 1, 500) }).unwrap();
+    let mut daemon = spawn(&job);
+    assert!(wait_new_file(&mut daemon, &job.out, 0, LIMIT), "no commit:\n{}", daemon.log());
+    daemon.freeze().unwrap();
+    make_again(kafka, &topic, 1);
+    produce(kafka.brokers(), Plan { seed: 2, ..Plan::new(&topic, 1, 900) }).unwrap();
+    daemon.thaw().unwrap();
+    let begun = Instant::now();
+    while !daemon.log().contains("made again while it was read") {
+        assert!(begun.elapsed() < Duration::from_secs(40), "not noticed:\n{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("made again while it was read")).unwrap();
+    assert!(line.contains(&topic) && line.contains("id ") && line.contains("was "), "{line}");
+    assert_eq!(count_rows(&job.out).unwrap(), 500, "what was read of the new topic is given up:\n{log}");
+    let before = count_files(&job.out);
+    assert!(wait_new_file(&mut daemon, &job.out, before, LIMIT), "it does not go on:\n{}", daemon.log());
+    daemon.term(LIMIT).unwrap();
+    let mut times = BTreeMap::new();
+    for (_, _, offset) in places(&job.out).unwrap() {
+        *times.entry(offset).or_insert(0) += 1;
+    }
+    let wanted: BTreeMap<i64, i32> = (0..900).map(|offset| (offset, if offset < 500 { 2 } else { 1 })).collect();
+    assert_eq!(times, wanted, "{}", daemon.log());
+}
+
+/// Nobody has to ask for that: the client tells it.
+#[test]
+fn a_topic_deleted_under_a_running_daemon_is_told() {
+    let kafka = Kafka::shared();
+    let topic = kafka.topic("deleted", 1, &[]).unwrap();
+    let place = Place::new("deleted");
+    let job = Job::new(kafka.brokers(), &topic, place.path());
+    produce(kafka.brokers(), Plan::new(&topic, 1, 500)).unwrap();
+    let mut daemon = spawn(&job);
+    assert!(wait_new_file(&mut daemon, &job.out, 0, LIMIT), "no commit:\n{}", daemon.log());
+    kafka.delete_topic(&topic).unwrap();
+    let begun = Instant::now();
+    while !["is gone", "assignment changes"].iter().any(|said| daemon.log().contains(said)) {
+        assert!(begun.elapsed() < LIMIT, "not told:\n{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    eprintln!("told after {:?}:\n{}", begun.elapsed(), daemon.log());
+    daemon.term(LIMIT).unwrap();
+    assert_eq!(count_rows(&job.out).unwrap(), 500);
 }
