@@ -12,6 +12,7 @@ use tidemill_connectors::kafka::sink::{KafkaSink, KafkaSinkOptions};
 use tidemill_connectors::kafka::{KafkaOptions, KafkaSource, Start};
 use tidemill_connectors::kept::KeptPositions;
 use tidemill_engine::clock::Clock;
+use tidemill_engine::dead_letter;
 use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRange, OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::sink::{Commit, Sink};
@@ -23,6 +24,7 @@ use crate::state::State;
 use crate::wire;
 use crate::wire::budget::Budget;
 use crate::wire::kafka_sink::FromJob;
+use crate::wire::sink::Role;
 
 /// What was asked.
 #[derive(Debug)]
@@ -149,6 +151,8 @@ async fn change(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyho
 async fn commit(job: &PlannedJob, state: &State, mut sink: Box<dyn Sink>, ranges: &OffsetRanges) -> anyhow::Result<u8> {
     let partitions: Vec<Partition> = ranges.iter().map(|(p, _)| p.clone()).collect();
     sink.recover(&partitions).await?;
+    // First, as at a run's start: failing after it, this can be asked for again.
+    dead_letters_follow(job, state, ranges).await?;
     match sink.commit(None, ranges).await? {
         Commit::Landed(receipt) => {
             let marks = state.marks(&job.name);
@@ -163,6 +167,49 @@ async fn commit(job: &PlannedJob, state: &State, mut sink: Box<dyn Sink>, ranges
             bail!("the sink's positions changed meanwhile, nothing was done; now it holds\n{}", table(&found))
         }
     }
+}
+
+/// Sets dead letters back with the rows where [`followers`] says so.
+async fn dead_letters_follow(job: &PlannedJob, state: &State, ranges: &OffsetRanges) -> anyhow::Result<()> {
+    let back: OffsetRanges = ranges
+        .iter()
+        .filter(|(_, r)| r.start.is_some_and(|from| r.end < from))
+        .map(|(p, r)| (p.clone(), r.clone()))
+        .collect();
+    let dead = job.settings.dead_letter.as_ref().filter(|_| job.settings.on_error == config::OnError::DeadLetter);
+    let Some(settings) = dead.filter(|_| !back.is_empty()) else { return Ok(()) };
+    let partitions: Vec<Partition> = back.iter().map(|(p, _)| p.clone()).collect();
+    let (schema, clock) = (dead_letter::schema(), Clock::system());
+    let instance = format!("positions-{}", state.instance());
+    let sink = wire::sink::holding(settings, &job.storages, &job.name, &instance, &schema, 1 << 20, &clock)?;
+    let moved = if let Some(mut sink) = sink {
+        let moved = followers(&sink.recover(&partitions).await?, &back);
+        if !moved.is_empty() && matches!(sink.commit(None, &moved).await?, Commit::Lost(_)) {
+            bail!("the dead letters' positions changed meanwhile, nothing was done");
+        }
+        moved
+    } else {
+        let kept = KeptPositions::in_file(state.positions_file(&job.name, Role::DeadLetter.as_str()));
+        let moved = followers(&kept.load()?, &back);
+        kept.advance(&moved)?;
+        moved
+    };
+    let line = |(p, r): (&Partition, &OffsetRange)| format!("dead letters of {p} -> {}\n", r.end);
+    say(&moved.iter().map(line).collect::<String>())?;
+    Ok(())
+}
+
+/// The dead letters that go back with the rows. Where topic ids are known the next run sees by them whether the topic
+/// is another one. Without an id it may be: what the dead letters hold must not keep its rejects out.
+fn followers(dead: &Positions, back: &OffsetRanges) -> OffsetRanges {
+    back.iter()
+        .filter_map(|(p, range)| {
+            let at = dead.get(p)?;
+            let known = at.topic_id.is_some() && range.topic_id.is_some();
+            let range = OffsetRange { start: Some(at.offset), ..range.clone() };
+            (!known && range.end < at.offset).then(|| (p.clone(), range))
+        })
+        .collect()
 }
 
 /// Ranges from what is held to what is wanted, where they differ.
@@ -282,5 +329,29 @@ mod tests {
         let ranges = ranges(&held, &wanted);
         assert_eq!(diff(&ranges), "t/0 10 -> 4  (6 offsets come again: rows double)\nt/2 (none) -> 7\n");
         assert!(ranges.continue_from(&held));
+    }
+
+    #[test]
+    fn dead_letters_go_back_with_the_rows_where_no_id_tells_a_topic_made_again() {
+        let p = |i| Partition::new("t", i);
+        let on = |offset, id: Option<&str>| Position { offset, topic_id: id.map(Into::into) };
+        let dead: Positions =
+            [(p(0), on(10, None)), (p(1), on(10, Some("a"))), (p(2), on(3, None)), (p(3), on(10, None))]
+                .into_iter()
+                .collect();
+        let back = |id: Option<&str>| OffsetRange { topic_id: id.map(Into::into), ..OffsetRange::new(9, 4) };
+        let back: OffsetRanges = [
+            (p(0), back(None)),
+            (p(1), back(Some("b"))),
+            (p(2), back(None)),
+            (p(3), back(Some("b"))),
+            (p(4), back(None)),
+        ]
+        .into_iter()
+        .collect();
+        let moved = followers(&dead, &back);
+        assert!(moved.continue_from(&dead));
+        let moved: Vec<_> = moved.iter().map(|(p, r)| (p.index, r.end)).collect();
+        assert_eq!(moved, [(0, 4), (3, 4)], "the second by the start of its next run, the third lies below already");
     }
 }

@@ -355,7 +355,7 @@ impl<'a> Reading<'a> {
                     std::thread::sleep(wait);
                     self.source.idle()?
                 }
-                None => self.source.poll(&mut self.intake, wait)?,
+                None => self.source.poll(&mut self.intake, wait).map_err(|error| self.gives_up(error))?,
             };
             let after = self.intake.facts();
             let took = after.rows - before.rows;
@@ -502,7 +502,7 @@ impl<'a> Reading<'a> {
                 Err(_) => {
                     self.context.progress.asks();
                     if self.heard.is_none() {
-                        let event = self.source.idle()?;
+                        let event = self.source.idle().map_err(|error| self.gives_up(error))?;
                         if event != SourceEvent::Continue {
                             self.heard = Some(event);
                         }
@@ -528,10 +528,17 @@ impl<'a> Reading<'a> {
                 Err(_) => {
                     self.context.progress.asks();
                     // A revoke that comes now finds this very commit under way.
-                    self.source.idle()?;
+                    self.source.idle().map_err(|error| self.gives_up(error))?;
                 }
             }
         }
+    }
+
+    /// What was read and is not being committed yet goes with the run: the error may say that it was not what it seemed,
+    /// and the next run reads it again.
+    fn gives_up(&mut self, error: SourceError) -> RunError {
+        self.pipeline.abort();
+        error.into()
     }
 
     /// What the pipeline hangs at is given up: it would hold its memory, and its turn to commit, for good.

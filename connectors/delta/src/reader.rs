@@ -83,6 +83,10 @@ impl Reader {
         let mut versions: Vec<u64> = names.iter().filter_map(|e| names::commit_version(&e.name)).collect();
         versions.retain(|version| *version <= state.version);
         versions.sort_unstable();
+        // Below a gap lies what was put into a part of the log that had been tidied away: no reader sees it.
+        let end =
+            versions.iter().rev().zip((0..=state.version).rev()).take_while(|(found, whole)| *found == whole).count();
+        versions.drain(..versions.len() - end);
         let mut reads = futures::stream::iter(versions)
             // One that is gone meanwhile was tidied away.
             .map(|version| async move { Ok::<_, SinkError>((version, self.commit(version).await?)) })
@@ -103,12 +107,27 @@ impl Reader {
         Ok(History { commits, positions: state.positions() })
     }
 
+    /// Whether the log goes on from a checkpoint of `version` or above, or the version before it was tidied away: then
+    /// the log may have had this version, and no reader sees what is put in its place.
+    pub(crate) async fn is_past(&self, version: u64) -> Result<bool, SinkError> {
+        if self.hint().await?.is_some_and(|checkpoint| checkpoint >= version) {
+            return Ok(true);
+        }
+        // A slow writer may have set the hint back. Versions are tidied away by age: this one not before the one below.
+        let Some(before) = version.checked_sub(1) else { return Ok(false) };
+        Ok(self.place.store.get(&names::commit(before)).await.map_err(sink_error)?.is_none())
+    }
+
+    /// The newest checkpoint's version, as far as the log says it.
+    async fn hint(&self) -> Result<Option<u64>, SinkError> {
+        let hint = self.place.store.get(&format!("{LOG}/_last_checkpoint")).await.map_err(sink_error)?;
+        Ok(hint.and_then(|bytes| serde_json::from_slice::<LastCheckpoint>(&bytes).ok()).map(|hint| hint.version))
+    }
+
     /// What there is of the log, from its newest checkpoint on.
     async fn list(&self) -> Result<Option<Listing>, SinkError> {
-        let hint = self.place.store.get(&format!("{LOG}/_last_checkpoint")).await.map_err(sink_error)?;
         // It is a hint: damaged or outdated, it costs time and nothing else.
-        let hint = hint.and_then(|bytes| serde_json::from_slice::<LastCheckpoint>(&bytes).ok());
-        let from_hint = hint.map(|hint| format!("{:020}", hint.version));
+        let from_hint = self.hint().await?.map(|version| format!("{version:020}"));
         let mut missing = 0;
         // A listing that runs beside a writer may show a newer commit and not the one before it: look again.
         for after in [from_hint.as_deref(), None, None] {

@@ -32,6 +32,8 @@ const MAX_CLASHES: u32 = 100;
 const MAX_LOOKS: u32 = 5;
 /// Data files older than this may have been taken for garbage by a VACUUM (7 days by default): they are not committed.
 const STALE_MS: i64 = 3 * 24 * 60 * 60 * 1000;
+/// A run that knows nothing newer than this looks whether the log still has its place before it puts a version.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 
 /// Everything a [`DeltaSink`] is made of.
 #[derive(Clone, Debug)]
@@ -108,6 +110,8 @@ enum Stage {
 #[derive(Debug)]
 struct Ready {
     state: TableState,
+    /// When that was the newest.
+    known_at: Duration,
     table: Table,
     files: DataFiles,
 }
@@ -271,7 +275,7 @@ impl DeltaSink {
         for look in 0..MAX_LOOKS {
             let put = self.options.place.store.put_if_absent(&name, bytes.clone().into(), &scratch()).await;
             let lost = match put {
-                Ok(Put::Created) => return Ok(Outcome::Landed),
+                Ok(Put::Created) => return self.landed(version).await,
                 Ok(Put::Exists) => None,
                 Err(e) if e.fault == Fault::Unknown => Some(sink_error(e)),
                 // The conflict before this one may have been with an attempt of our own.
@@ -280,7 +284,9 @@ impl DeltaSink {
             };
             // It may be our own first attempt, somebody else's commit, or (object stores) a conflict that wrote nothing.
             match self.reader.commit(version).await {
-                Ok(Some(found)) if found.mark().is_some_and(|mark| mark.token == token) => return Ok(Outcome::Landed),
+                Ok(Some(found)) if found.mark().is_some_and(|mark| mark.token == token) => {
+                    return self.landed(version).await;
+                }
                 // Whatever of ours is still on its way meets a name that is taken.
                 Ok(Some(found)) => return Ok(Outcome::Taken(found)),
                 Ok(None) if lost.is_none() => {}
@@ -292,6 +298,19 @@ impl DeltaSink {
             pause *= 4;
         }
         Err(SinkError::unknown(format!("{} exists and cannot be read", self.reader.at(&name))))
+    }
+
+    /// A version that was created counts, unless its name was free because the log had been tidied beyond it.
+    async fn landed(&self, version: u64) -> Result<Outcome, SinkError> {
+        match self.reader.is_past(version).await {
+            Ok(false) => Ok(Outcome::Landed),
+            Ok(true) => Err(SinkError::unknown(self.was_late(version))),
+            Err(e) => Err(SinkError::unknown(e.message)),
+        }
+    }
+
+    fn was_late(&self, version: u64) -> String {
+        format!("the log of {} has gone past version {version} and was tidied there: starting again", self.place())
     }
 
     /// Commits a window on top of whatever is newest.
@@ -353,8 +372,13 @@ impl DeltaSink {
         if !window.files.is_empty() && self.options.clock.wall_ms().saturating_sub(window.begun_ms) > STALE_MS {
             return Err(SinkError::retry("the window was begun days ago: its files may be gone, it is read again"));
         }
+        let version = ready.state.version + 1;
+        if self.options.clock.now().saturating_sub(ready.known_at) > LOOK_AFTER && self.reader.is_past(version).await? {
+            return Err(SinkError::retry(self.was_late(version)));
+        }
         // Should this future be dropped half-way, nobody knows whether a commit names the files: they stay.
         window.keep();
+        let known_at = self.options.clock.now();
         match self.decide(&mut ready, &window, ranges).await {
             Ok(Decided::Landed(state)) => {
                 failpoint!("delta.after_commit");
@@ -365,7 +389,7 @@ impl DeltaSink {
                     files: window.files.len() as u64,
                     id: state.version.to_string(),
                 };
-                ready.state = state;
+                (ready.state, ready.known_at) = (state, known_at);
                 self.stage = Stage::Ready(ready);
                 Ok(sink::Commit::Landed(receipt))
             }
@@ -401,6 +425,7 @@ impl DeltaSink {
 impl Sink for DeltaSink {
     async fn recover(&mut self, _partitions: &[Partition]) -> Result<Positions, SinkError> {
         failpoint!("delta.in_recover");
+        let known_at = self.options.clock.now();
         let state = self.table().await?;
         let (state, table) = self.evolve(state).await?;
         let options = &self.options;
@@ -417,7 +442,7 @@ impl Sink for DeltaSink {
             clock: options.clock.clone(),
         })?;
         let positions = state.positions();
-        self.stage = Stage::Ready(Box::new(Ready { state, table, files }));
+        self.stage = Stage::Ready(Box::new(Ready { state, known_at, table, files }));
         Ok(positions)
     }
 

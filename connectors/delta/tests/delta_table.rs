@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -13,6 +14,7 @@ use deltalake::kernel::{Action, Add, Remove};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use support::Ground;
 use tidemill_delta::{DeltaOptions, DeltaSink, SchemaEvolution, history, read_positions};
+use tidemill_engine::clock::Clock;
 use tidemill_engine::partition::{OffsetRange, OffsetRanges, Partition, Position};
 use tidemill_engine::sink::{Commit, Reaction, Sink, SinkError, Staged};
 use tidemill_engine::testkit::{plain_schema, rows};
@@ -279,13 +281,8 @@ async fn positions_outlive_the_commits_below_a_checkpoint() {
         for at in 0..12 {
             let version: u64 = landed(write(&mut sink, at, at + 1).await).parse().unwrap();
             // Written beside the windows.
-            let hint = format!("\"version\":{version}");
-            for _ in 0..1000 {
-                let last = ground.place.store.get("_delta_log/_last_checkpoint").await.unwrap().unwrap_or_default();
-                if !version.is_multiple_of(5) || String::from_utf8_lossy(&last).contains(&hint) {
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            if version.is_multiple_of(5) {
+                checkpoint(&ground, version).await;
             }
         }
         let objects = ground.objects().await;
@@ -304,6 +301,57 @@ async fn positions_outlive_the_commits_below_a_checkpoint() {
         assert_eq!(kept, [("10", 9), ("11", 10), ("12", 11), ("13", 12), ("14", 13)]);
         assert!(history.commits.iter().all(|c| c.at_ms.is_some() && c.rows == Some(1)));
     }
+}
+
+/// A run that commits nothing while others go on, write a checkpoint and tidy the log away: the name of the version it
+/// wants is free again, and nobody reads what is put there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_into_a_part_of_the_log_that_was_tidied_away_does_not_count() {
+    // After a minute it looks before it puts the version, else behind it.
+    for (ground, slept, reaction) in [
+        (Ground::local(), Duration::ZERO, Reaction::Unknown),
+        (Ground::s3(), Duration::ZERO, Reaction::Unknown),
+        (Ground::local(), Duration::from_secs(61), Reaction::Retry),
+    ] {
+        let clock = Clock::held(1_800_000_000_000);
+        let options = DeltaOptions { clock: clock.clone(), ..ground.options("a", &plain_schema()) };
+        let mut sleeper = start(DeltaSink::new(options).unwrap()).await;
+        assert_eq!(landed(write(&mut sleeper, 0, 5).await), "2");
+        let window = staged(&mut sleeper, vec![rows(&plain_schema(), "orders", 0, 5..9)]).await.unwrap();
+        let other =
+            DeltaOptions { checkpoint_every: Some(5), job: "other".into(), ..ground.options("b", &plain_schema()) };
+        let mut other = start(DeltaSink::new(other).unwrap()).await;
+        for at in 0..3 {
+            landed(write(&mut other, at, at + 1).await);
+        }
+        checkpoint(&ground, 5).await;
+        let old: Vec<String> = (0..5).map(|v| format!("_delta_log/{v:020}.json")).collect();
+        ground.place.store.delete(&old).await.unwrap();
+        clock.advance(slept);
+        let error = sleeper.commit(Some(window), &to(Some(5), 9)).await.unwrap_err();
+        assert_eq!(error.reaction, reaction, "{error}");
+        let mut sleeper = ground.sink("a", &plain_schema());
+        assert_eq!(sleeper.recover(&[p()]).await.unwrap().offset(&p()), Some(5));
+        assert_eq!(landed(write(&mut sleeper, 5, 9).await), "7");
+        assert_eq!(offsets(&ground).await, [0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8]);
+        // What was put in vain is none of the job's history.
+        let history = history(&ground.place, "orders").await.unwrap();
+        let kept: Vec<_> = history.commits.iter().map(|c| (c.id.as_str(), c.ranges.0[&p()].end)).collect();
+        assert_eq!(kept, [("7", 9)]);
+    }
+}
+
+/// Waits for the checkpoint of a version, which is written beside the windows.
+async fn checkpoint(ground: &Ground, version: u64) {
+    let hint = format!("\"version\":{version}");
+    for _ in 0..1000 {
+        let last = ground.place.store.get("_delta_log/_last_checkpoint").await.unwrap().unwrap_or_default();
+        if String::from_utf8_lossy(&last).contains(&hint) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no checkpoint of version {version} within 10 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -339,6 +339,9 @@ struct Request {
     event: *mut sys::rd_kafka_event_t,
 }
 
+// SAFETY: queue, options and event belong to the request alone, and librdkafka ties none of them to a thread.
+unsafe impl Send for Request {}
+
 impl Request {
     fn new(client: &impl Native, op: sys::rd_kafka_admin_op_t, timeout: Duration) -> Self {
         let rk = client.native();
@@ -354,18 +357,24 @@ impl Request {
 
     /// Waits for the result event and its request-level error.
     fn wait(&mut self, timeout: Duration) -> Result<*mut sys::rd_kafka_event_t, AdminError> {
+        // librdkafka ends the request by itself after its timeout; the margin lets that answer through.
+        self.poll(timeout + Duration::from_millis(500)).unwrap_or_else(|| {
+            Err(AdminError { code: RDKafkaErrorCode::OperationTimedOut, text: "no answer in time".to_owned() })
+        })
+    }
+
+    /// The same, `None` as long as there is no event. Not called again once there was one.
+    fn poll(&mut self, timeout: Duration) -> Option<Result<*mut sys::rd_kafka_event_t, AdminError>> {
         // SAFETY: the queue is ours; an event that is not null is ours until destroyed in `drop`.
         unsafe {
-            // librdkafka ends the request by itself after its timeout; the margin lets that answer through.
-            self.event = sys::rd_kafka_queue_poll(self.queue, millis(timeout + Duration::from_millis(500)));
+            self.event = sys::rd_kafka_queue_poll(self.queue, millis(timeout));
             if self.event.is_null() {
-                let text = "no answer in time".to_owned();
-                return Err(AdminError { code: RDKafkaErrorCode::OperationTimedOut, text });
+                return None;
             }
-            match code(sys::rd_kafka_event_error(self.event)) {
+            Some(match code(sys::rd_kafka_event_error(self.event)) {
                 Some(code) => Err(AdminError { code, text: owned(sys::rd_kafka_event_error_string(self.event)) }),
                 None => Ok(self.event),
-            }
+            })
         }
     }
 }
@@ -437,26 +446,62 @@ pub(super) fn list_offsets(
 }
 
 /// Facts of topics by name, in one request. Topics answer each for itself.
-#[allow(clippy::type_complexity)] // an answer for each name
 pub(super) fn describe_topics(
     client: &impl Native,
     topics: &[&str],
     timeout: Duration,
 ) -> Result<Answers<String, TopicFacts>, AdminError> {
-    let mut request = Request::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
+    let mut request = ask_for_topics(client, topics, timeout);
+    let event = request.wait(timeout)?;
+    // SAFETY: the event came from this request, which is alive.
+    Ok(unsafe { described(event) })
+}
+
+/// The same question, which nobody waits for.
+pub(super) struct TopicsAsked {
+    /// Dropped before the client it came from.
+    request: Request,
+    _consumer: Arc<KafkaConsumer>,
+}
+
+impl TopicsAsked {
+    /// Asks. There will be an answer about `timeout` later at the latest.
+    pub(super) fn new(consumer: &Arc<KafkaConsumer>, topics: &[&str], timeout: Duration) -> Self {
+        Self { request: ask_for_topics(&**consumer, topics, timeout), _consumer: consumer.clone() }
+    }
+
+    /// The answer, once it is there. Given once.
+    pub(super) fn answer(&mut self) -> Option<Result<Answers<String, TopicFacts>, AdminError>> {
+        let event = self.request.poll(Duration::ZERO)?;
+        // SAFETY: the event came from this request, which is alive.
+        Some(event.map(|event| unsafe { described(event) }))
+    }
+}
+
+fn ask_for_topics(client: &impl Native, topics: &[&str], timeout: Duration) -> Request {
+    let request = Request::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
     let names: Vec<CString> = topics.iter().filter_map(|t| CString::new(*t).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|n| n.as_ptr()).collect();
-    // SAFETY: the collection copies the names; result and descriptions belong to the event, which lives until
-    // `request` is dropped; all of it is copied out before that.
+    // SAFETY: the collection copies the names, the request copies the collection; options and queue are the request's.
     unsafe {
         let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         sys::rd_kafka_DescribeTopics(client.native(), collection, request.options, request.queue);
         sys::rd_kafka_TopicCollection_destroy(collection);
-        let event = request.wait(timeout)?;
+    }
+    request
+}
+
+/// What an answer says.
+///
+/// # Safety
+/// `event` is the answer to [`ask_for_topics`] and lives during the call.
+unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Answers<String, TopicFacts> {
+    // SAFETY: result and descriptions belong to the event; all of it is copied out.
+    unsafe {
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
         let mut count = 0;
         let found = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        Ok((0..count)
+        (0..count)
             .map(|i| {
                 let topic = *found.add(i);
                 let name = owned(sys::rd_kafka_TopicDescription_name(topic));
@@ -473,6 +518,6 @@ pub(super) fn describe_topics(
                 let id = known.then(|| Arc::from(owned(sys::rd_kafka_Uuid_base64str(id))));
                 (name, Ok(TopicFacts { id }))
             })
-            .collect())
+            .collect()
     }
 }

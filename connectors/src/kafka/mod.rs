@@ -28,6 +28,7 @@ mod source;
 mod start;
 #[cfg(test)]
 mod tests;
+mod topic_watch;
 pub(crate) mod traffic;
 
 pub use group_metadata::GroupMetadataSlot;

@@ -24,6 +24,7 @@ use super::membership::{GroupEvent, Membership, Wish};
 use super::options::{KafkaOptions, OnDataLoss, Start, Until};
 use super::reader::Reader;
 use super::start::{self, Log, Verdict};
+use super::topic_watch::TopicWatch;
 
 /// Longest wait for records between two looks at the group's events.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -55,7 +56,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// 1. A record is pushed only if its partition belongs to the run and it was fetched after `begin`.
 /// 2. An error that names a partition ends the run: nothing is passed over.
 /// 3. A rebalance that takes or gives partitions is answered after `end_run`, not before.
-/// 4. A wait that a window's first record ends comes back without pushing it; the next `poll` does at once, so that the
+/// 4. A topic that was made again while it was read ends the run some seconds later.
+/// 5. A wait that a window's first record ends comes back without pushing it; the next `poll` does at once, so that the
 ///    intake knows when it came.
 ///
 /// After an error the source is spent: drop it and make a new one. With `group_instance_id` that costs no rebalance.
@@ -88,6 +90,8 @@ pub struct KafkaSource {
     stops: BTreeMap<Partition, i64>,
     /// Partitions that were read to their end and are paused: the client would keep that beyond an assignment.
     paused: Vec<Partition>,
+    /// The topics as they were at `begin`, while a run reads.
+    watch: Option<TopicWatch>,
     /// Ends of the logs at `begin`.
     ends: BTreeMap<Partition, i64>,
     /// Partitions of all members at `begin`.
@@ -144,6 +148,7 @@ impl KafkaSource {
             absent: Vec::new(),
             stops: BTreeMap::new(),
             paused: Vec::new(),
+            watch: None,
             ends: BTreeMap::new(),
             in_all: None,
             landed: Positions::default(),
@@ -298,6 +303,7 @@ impl KafkaSource {
     /// What the group wants of the present run.
     fn event(&mut self) -> Result<SourceEvent, SourceError> {
         self.serve()?;
+        self.watch_topics()?;
         self.commit_landed();
         loop {
             if self.lost {
@@ -317,6 +323,13 @@ impl KafkaSource {
                     return Ok(SourceEvent::Lost);
                 }
             }
+        }
+    }
+
+    fn watch_topics(&mut self) -> Result<(), SourceError> {
+        match (&mut self.watch, &self.consumer) {
+            (Some(watch), Some(consumer)) => watch.look(consumer, self.clock.now()),
+            _ => Ok(()),
         }
     }
 
@@ -583,6 +596,7 @@ impl Source for KafkaSource {
             }
         }
         let stops = self.stops(&facts, &partitions)?;
+        self.watch = Some(TopicWatch::new(ids, clock.now()));
         self.ends = high;
         self.in_all = facts.partitions_in_all(&self.options.topics);
         self.committed = Positions::default();
@@ -664,6 +678,7 @@ impl Source for KafkaSource {
         }
         self.metadata.forget();
         self.reader = None;
+        self.watch = None;
         self.resume_done();
         self.lost = false;
         loop {
@@ -710,6 +725,7 @@ impl Source for KafkaSource {
     fn close(&mut self) {
         self.commit_now();
         self.reader = None;
+        self.watch = None;
         self.metadata.forget();
         let Some(consumer) = self.consumer.take() else { return };
         consumer.context().close();

@@ -29,7 +29,9 @@ pub enum Role {
 }
 
 impl Role {
-    fn as_str(self) -> &'static str {
+    /// Its name in the names of files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Main => "sink",
             Self::DeadLetter => "dead-letter",

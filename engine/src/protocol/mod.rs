@@ -14,7 +14,7 @@ pub use self::start::{Start, Step};
 
 use std::time::Duration;
 
-use crate::partition::{OffsetRange, OffsetRanges, Partition, Positions};
+use crate::partition::{OffsetRange, OffsetRanges, Partition, Position, Positions};
 use crate::sink::{Commit, Reaction, SinkError};
 
 /// One of a job's two sinks.
@@ -58,23 +58,45 @@ pub fn anchor_ranges(held: &Positions, starts: &Positions) -> OffsetRanges {
         .collect()
 }
 
-/// Moves positions over records that are gone from the source, so that this is recorded before anything is read
-/// behind them. `lost`: from the position that the rows have to the one that the source begins at.
-///
-/// Dead letters that are ahead stay where they are, as in [`window_ranges`]. On a topic that was made again (it has
-/// another id, or the rows' position lies above its end) every old position has to go, also to below.
+/// Moves the rows' positions over records that are gone from the source, so that this is recorded before anything is
+/// read behind them. `lost`: from the position that the rows have to the one that the source begins at.
 #[must_use]
 pub fn pass_over_ranges(held: &Positions, lost: &OffsetRanges) -> OffsetRanges {
     lost.iter()
         .filter_map(|(partition, range)| {
-            let at = held.get(partition)?;
-            let other_id = at.topic_id.is_some() && range.topic_id.is_some() && at.topic_id != range.topic_id;
-            let made_again = other_id || range.start.is_some_and(|start| range.end < start);
-            let start = Some(at.offset);
-            (made_again || at.offset < range.end)
-                .then(|| (partition.clone(), OffsetRange { start, end: range.end, topic_id: range.topic_id.clone() }))
+            let start = Some(held.get(partition)?.offset);
+            Some((partition.clone(), OffsetRange { start, ..range.clone() }))
         })
         .collect()
+}
+
+/// Moves the dead letters' positions to where the rows go on: `rows` have these positions, and pass over `lost` next.
+///
+/// Dead letters that are ahead stay where they are, as in [`window_ranges`]. On a topic that was made again (it has
+/// another id, or the rows' position lies above its end) every old position has to go, also to below: [`is_new`] would
+/// take its records for those of the old one. They may be on the new topic already, and the rows not: then they stay.
+#[must_use]
+pub fn follow_ranges(held: &Positions, rows: &Positions, lost: &OffsetRanges) -> OffsetRanges {
+    rows.iter()
+        .filter_map(|(partition, rows_at)| {
+            let at = held.get(partition)?;
+            let range = lost.0.get(partition);
+            let to = range.map_or_else(|| rows_at.clone(), OffsetRange::landed);
+            let rows_change_topic = is_other_topic(rows_at, &to);
+            let moves = is_other_topic(at, &to)
+                || (at.topic_id.is_none() && rows_change_topic)
+                || range.is_some_and(|lost| {
+                    at.offset < lost.end || !rows_change_topic && lost.start.is_some_and(|start| lost.end < start)
+                });
+            let range = OffsetRange { start: Some(at.offset), ..OffsetRange::anchor(to) };
+            moves.then(|| (partition.clone(), range))
+        })
+        .collect()
+}
+
+/// Whether the two are known to be positions on different topics of one name.
+fn is_other_topic(a: &Position, b: &Position) -> bool {
+    a.topic_id.is_some() && b.topic_id.is_some() && a.topic_id != b.topic_id
 }
 
 /// Whether a refused record is not in the dead letters yet. `floor`: the positions that they held when the run began.
@@ -226,16 +248,63 @@ mod tests {
         assert_eq!(moved, [(1, None, 7)]);
     }
 
+    fn on(offset: i64, id: Option<&str>) -> Position {
+        Position { offset, topic_id: id.map(Into::into) }
+    }
+
+    /// What dead letters at `at` move to before rows at `rows` pass over what is lost up to `to`.
+    fn follow(at: Position, rows: Position, to: Option<Position>) -> Option<Position> {
+        let one = |at| -> Positions { [(Partition::new("t", 0), at)].into_iter().collect() };
+        let lost = |to| OffsetRange { start: Some(rows.offset), ..OffsetRange::anchor(to) };
+        let lost = to.map(|to| (Partition::new("t", 0), lost(to))).into_iter().collect();
+        let mut held = one(at);
+        let ranges = follow_ranges(&held, &one(rows), &lost);
+        assert!(ranges.continue_from(&held));
+        ranges.apply_to(&mut held);
+        (!ranges.is_empty()).then(|| held.get(&Partition::new("t", 0)).expect("it stays").clone())
+    }
+
     /// Dead letters that are ahead of what is gone must not go back, or the rejects between would come twice.
     #[test]
     fn passing_over_never_goes_back_on_the_same_topic() {
+        for id in [None, Some("a")] {
+            let on = |offset| on(offset, id);
+            assert_eq!(follow(on(50), on(20), None), None);
+            assert_eq!(follow(on(50), on(20), Some(on(40))), None);
+            assert_eq!(follow(on(30), on(20), Some(on(40))), Some(on(40)));
+            assert_eq!(follow(on(90), on(80), Some(on(3))), Some(on(3)), "made again, or truncated");
+        }
+        let lost = [(Partition::new("t", 0), OffsetRange::new(20, 40))].into_iter().collect();
+        assert!(follow_ranges(&positions(&[]), &positions(&[20]), &lost).is_empty(), "they have to be anchored first");
+    }
+
+    /// What dead letters hold of a topic that was made again says nothing about the new one, wherever they are.
+    #[test]
+    fn dead_letters_follow_the_rows_to_a_topic_made_again() {
+        let (old, new) = (|offset| on(offset, Some("a")), |offset| on(offset, Some("b")));
+        // A person has moved the rows.
+        assert_eq!(follow(old(1000), new(0), None), Some(new(0)));
+        assert_eq!(follow(old(0), new(30), None), Some(new(30)));
+        // The rows are about to move.
+        assert_eq!(follow(old(1000), old(1000), Some(new(0))), Some(new(0)));
+        assert_eq!(follow(old(10), old(5), Some(new(7))), Some(new(7)));
+        assert_eq!(follow(on(1000, None), old(0), Some(new(0))), Some(new(0)));
+        // A daemon died between the two moves.
+        assert_eq!(follow(new(0), old(1000), Some(new(0))), None);
+        assert_eq!(follow(new(50), old(1000), Some(new(0))), None);
+        // What is not known proves nothing.
+        assert_eq!(follow(on(1000, None), new(0), None), None);
+        assert_eq!(follow(old(1000), on(0, None), None), None);
+    }
+
+    #[test]
+    fn rows_move_to_where_the_source_begins() {
         let moved = |held: &[i64], lost: OffsetRange| -> Vec<_> {
             let lost = [(Partition::new("t", 0), lost)].into_iter().collect();
             pass_over_ranges(&positions(held), &lost).iter().map(|(_, r)| (r.start, r.end)).collect()
         };
-        assert_eq!(moved(&[50], OffsetRange::new(20, 40)), []);
-        assert_eq!(moved(&[30], OffsetRange::new(20, 40)), [(Some(30), 40)]);
-        assert_eq!(moved(&[90], OffsetRange::new(80, 3)), [(Some(90), 3)], "a topic that was made again");
+        assert_eq!(moved(&[20], OffsetRange::new(20, 40)), [(Some(20), 40)]);
+        assert_eq!(moved(&[80], OffsetRange::new(80, 3)), [(Some(80), 3)]);
         assert_eq!(moved(&[], OffsetRange::new(20, 40)), []);
     }
 

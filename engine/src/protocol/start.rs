@@ -1,6 +1,6 @@
 //! From an assignment to reading: the one path for start, rebalance, lost race and unknown answer.
 
-use super::{Answer, Target, anchor_ranges, answered, pass_over_ranges};
+use super::{Answer, Target, anchor_ranges, answered, follow_ranges, pass_over_ranges};
 use crate::mark::{self, Mark, MarkError};
 use crate::partition::{OffsetRanges, Partition, Position, Positions};
 
@@ -126,7 +126,13 @@ impl Start {
                     return Step::Begin(self.starts.clone());
                 }
                 At::PassOver(target) => {
-                    let ranges = pass_over_ranges(self.held(target), &self.lost);
+                    let ranges = match target {
+                        Target::Main => pass_over_ranges(&self.main, &self.lost),
+                        Target::DeadLetters => {
+                            let rows = self.starts.iter().cloned().collect();
+                            follow_ranges(&self.dead, &rows, &self.lost)
+                        }
+                    };
                     if !ranges.is_empty() {
                         return Step::Move(target, ranges);
                     }
@@ -193,7 +199,12 @@ impl Start {
     /// The source begins; `lost` is what it no longer has, from the positions asked for to those begun at.
     pub fn begun(&mut self, lost: OffsetRanges) {
         self.lost = lost;
-        self.at = if self.assigned.is_empty() { At::Read } else { At::PassOver(Target::Main) };
+        // Dead letters first: what is lost follows from the rows' positions, so a crash in between finds it again.
+        self.at = match (self.assigned.is_empty(), self.has_dead_letters) {
+            (true, _) => At::Read,
+            (false, true) => At::PassOver(Target::DeadLetters),
+            (false, false) => At::PassOver(Target::Main),
+        };
     }
 
     fn after_anchor(&self, target: Target) -> At {
@@ -209,8 +220,8 @@ impl Start {
 
     fn after_pass(&self, target: Target) -> At {
         match target {
-            Target::Main if self.has_dead_letters => At::PassOver(Target::DeadLetters),
-            _ => At::Read,
+            Target::DeadLetters => At::PassOver(Target::Main),
+            Target::Main => At::Read,
         }
     }
 
@@ -283,6 +294,52 @@ mod tests {
         let Step::Move(Target::Main, ranges) = start.step() else { panic!("a move") };
         start.moved(Target::Main, &ranges, Answer::Landed);
         assert_eq!(start.step(), Step::Read(vec![(p(0), 9)]));
+    }
+
+    fn on(offset: i64, id: &str) -> Position {
+        Position { offset, topic_id: Some(id.into()) }
+    }
+
+    /// A start of a job with dead letters whose sinks hold these positions, up to the source's answer.
+    fn begun(main: Position, dead: Position, lost: Option<OffsetRange>) -> Start {
+        let mark = Mark { v: 1, sink: None, partitions: [p(0)].into() };
+        let mut start = Start::new(vec![p(0)], Some(mark), true);
+        start.recovered(Target::Main, [(p(0), main)].into_iter().collect(), None).expect("known");
+        assert_eq!(start.step(), Step::Recover(Target::DeadLetters));
+        start.recovered(Target::DeadLetters, [(p(0), dead)].into_iter().collect(), None).expect("no mark of its own");
+        assert!(matches!(start.step(), Step::Begin(_)));
+        start.begun(lost.map(|lost| (p(0), lost)).into_iter().collect());
+        start
+    }
+
+    fn land(start: &mut Start, target: Target) {
+        let Step::Move(to, ranges) = start.step() else { panic!("a move of {target:?}") };
+        assert_eq!(to, target);
+        start.moved(target, &ranges, Answer::Landed);
+    }
+
+    #[test]
+    fn dead_letters_follow_rows_that_a_person_moved_to_a_topic_made_again() {
+        let mut start = begun(on(0, "new"), on(1000, "old"), None);
+        land(&mut start, Target::DeadLetters);
+        assert_eq!(start.step(), Step::Read(vec![(p(0), 0)]));
+        assert_eq!(start.held(Target::DeadLetters).get(&p(0)), Some(&on(0, "new")));
+    }
+
+    /// Were the rows moved first, the next start would find nothing lost, and never move the dead letters.
+    #[test]
+    fn dead_letters_move_to_a_topic_made_again_before_the_rows() {
+        let lost = OffsetRange { topic_id: Some("new".into()), ..OffsetRange::new(1000, 0) };
+        let mut start = begun(on(1000, "old"), on(1000, "old"), Some(lost.clone()));
+        land(&mut start, Target::DeadLetters);
+        // Killed here, it starts again.
+        let mut start =
+            begun(on(1000, "old"), start.held(Target::DeadLetters).get(&p(0)).cloned().expect("held"), Some(lost));
+        land(&mut start, Target::Main);
+        assert_eq!(start.step(), Step::Read(vec![(p(0), 0)]));
+        for target in [Target::Main, Target::DeadLetters] {
+            assert_eq!(start.held(target).get(&p(0)), Some(&on(0, "new")));
+        }
     }
 
     #[test]

@@ -20,3 +20,4 @@ mod s3_files;
 mod stalled_sink;
 mod stalls;
 mod support;
+mod topic_made_again;
