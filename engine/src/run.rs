@@ -323,16 +323,21 @@ impl<'a> Reading<'a> {
         let mut told = 0;
         self.look();
         loop {
+            // First of all: whatever else is wanted would cut a window with a hole.
+            if self.is_lost() {
+                return self.lost();
+            }
             if self.context.stop.gracefully.is_cancelled() {
                 self.context.progress.set_state(JobState::Draining, self.context.control.why_drained());
                 self.leave(Leave::Stopped, Cause::Stop, Duration::ZERO)?;
-                return Ok(RunEnd::Stopped);
+                return if self.is_lost() { self.lost() } else { Ok(RunEnd::Stopped) };
             }
             if let Some(rest) = self.context.control.rest() {
                 return self.rests(rest);
             }
             if self.context.control.take_cut() {
                 self.cut(Cause::Request)?;
+                continue;
             }
             if !idle && self.pipeline.is_finished() {
                 return Err(self.why_pipeline_ended());
@@ -379,7 +384,7 @@ impl<'a> Reading<'a> {
                     if let Some(cause) = window::decide(&self.bounds(&facts), &facts, now) {
                         let rows = facts.rows;
                         self.cut(cause)?;
-                        if self.careful > 0 {
+                        if self.careful > 0 && !self.is_lost() {
                             self.careful = self.careful.saturating_sub(rows);
                             self.context.careful.store(self.careful, Ordering::Relaxed);
                             if self.careful == 0 {
@@ -398,6 +403,9 @@ impl<'a> Reading<'a> {
                 SourceEvent::Lost => return self.lost(),
                 SourceEvent::End => {
                     self.leave(Leave::Ended, Cause::End, Duration::ZERO)?;
+                    if self.is_lost() {
+                        return self.lost();
+                    }
                     self.refresh(u64::MAX);
                     return Ok(RunEnd::Finished);
                 }
@@ -478,7 +486,7 @@ impl<'a> Reading<'a> {
         if !self.intake.chunk_is_empty() {
             self.hand_on()?;
         }
-        if self.intake.facts().rows == 0 {
+        if self.queue.is_none() || self.intake.facts().rows == 0 {
             return Ok(());
         }
         self.context.progress.metrics.window(cause);
@@ -487,7 +495,8 @@ impl<'a> Reading<'a> {
         self.send(Item::Cut(Cut { cause, at: self.context.spec.clock.now(), window, counted: false }))
     }
 
-    /// Puts an item into the queue, keeping the membership alive while there is no room.
+    /// Puts an item into the queue, keeping the membership alive while there is no room. When the assignment is lost
+    /// meanwhile, the pipeline is given up: nothing may come behind what is missing.
     fn send(&mut self, item: Item) -> Result<(), RunError> {
         let Some(queue) = self.queue.clone() else { return Err(RunError::bug("the queue is closed")) };
         loop {
@@ -507,13 +516,24 @@ impl<'a> Reading<'a> {
                             self.heard = Some(event);
                         }
                     }
-                    if self.heard == Some(SourceEvent::Lost) {
-                        // What waits for room belongs to somebody else now; the caller's next look finds `heard`.
+                    if self.is_lost() {
+                        self.give_up();
                         return Ok(());
                     }
                 }
             }
         }
+    }
+
+    /// The assignment is gone: what was read and is not being committed belongs to somebody else now.
+    fn is_lost(&self) -> bool {
+        self.heard == Some(SourceEvent::Lost)
+    }
+
+    /// Gives the pipeline up; a commit that has begun is left alone.
+    fn give_up(&mut self) {
+        self.queue = None;
+        self.pipeline.abort();
     }
 
     /// Waits until everything sent is committed.
@@ -536,23 +556,27 @@ impl<'a> Reading<'a> {
 
     /// What the pipeline hangs at is given up: it would hold its memory, and its turn to commit, for good.
     fn ends_at_once(&mut self) -> RunError {
-        self.pipeline.abort();
+        self.give_up();
         stopped_at_once()
     }
 
-    /// Ends the run as the protocol says: cuts or not, waits for the commits or not.
+    /// Ends the run as the protocol says: cuts or not, waits for the commits or not. An assignment that is lost on the
+    /// way ends it at once.
     fn leave(&mut self, why: Leave, cause: Cause, deadline: Duration) -> Result<(), RunError> {
         let clock = self.context.spec.clock.clone();
         let due = clock.now() + deadline;
         let leaving = protocol::leave(why);
         if leaving.cut {
             self.cut(cause)?;
+            if self.is_lost() {
+                return Ok(());
+            }
         }
         self.queue = None;
         match leaving.patience {
             Patience::UntilLanded => self.drain(),
             Patience::None => {
-                self.pipeline.abort();
+                self.give_up();
                 Ok(())
             }
             Patience::UntilDeadline => {
@@ -578,6 +602,9 @@ impl<'a> Reading<'a> {
     fn rests(mut self, rest: Rest) -> Result<RunEnd, RunError> {
         let progress = &self.context.progress.clone();
         self.leave(Leave::Stopped, Cause::Pause, Duration::ZERO)?;
+        if self.is_lost() {
+            return self.lost();
+        }
         self.source.pause(true)?;
         progress.set_state(rest.state, &rest.why);
         tracing::info!(job = self.context.spec.name, why = rest.why, "{}", rest.state.as_str());
@@ -614,6 +641,9 @@ impl<'a> Reading<'a> {
         self.context.progress.metrics.rebalance("revoked");
         failpoint!("run.in_revoke");
         let result = self.leave(Leave::Revoked, Cause::Revoke, deadline);
+        if self.is_lost() {
+            return self.lost();
+        }
         let landed = self.context.progress.snapshot().positions;
         self.source.landed(&landed);
         self.source.end_run();
