@@ -289,3 +289,32 @@ fn a_loss_in_the_middle_of_a_revocation() {
 fn a_loss_at_the_end_of_the_source() {
     loses(Beside::End, RECORDS);
 }
+
+const SOON: SourceEvent = SourceEvent::Revoked { deadline: Duration::from_millis(300) };
+const LATER: SourceEvent = SourceEvent::Revoked { deadline: Duration::from_secs(3600) };
+
+/// The sink takes nothing as long as the run lasts.
+fn revoked(beside: Beside, says: &[SourceEvent]) {
+    assert_eq!(run(beside, says, RECORDS), (JobEnd::Finished, RECORDS), "the next run reads it again");
+}
+
+#[test]
+fn the_deadline_of_a_revocation_holds_while_a_chunk_waits_for_room() {
+    revoked(Beside::Bounds, &[SOON]);
+}
+
+#[test]
+fn the_deadline_of_a_revocation_holds_while_its_last_chunk_waits_for_room() {
+    revoked(Beside::Revoke(Duration::from_millis(300)), &[SOON]);
+}
+
+#[test]
+fn the_deadline_of_a_revocation_holds_at_the_end_and_beside_a_pause() {
+    revoked(Beside::End, &[SOON]);
+    revoked(Beside::Pause, &[SOON]);
+}
+
+#[test]
+fn a_revocation_that_turns_into_a_loss_ends_the_run_at_once() {
+    revoked(Beside::Bounds, &[LATER, SourceEvent::Lost]);
+}
