@@ -17,7 +17,7 @@ use crate::intake::{ChunkLimits, Keep};
 use crate::mark::MarkStore;
 use crate::operator::{Operator, RowOperator, WindowOperator};
 use crate::progress::{JobState, Progress};
-use crate::rate::RateLimit;
+use crate::rejects::RejectCount;
 use crate::run::{self, RunEnd, RunError};
 use crate::sink::{Sink, SinkError};
 use crate::source::{Source, SourceError};
@@ -121,7 +121,7 @@ pub(crate) struct JobContext {
     pub spec: JobSpec,
     pub stage: Arc<DecodeStage>,
     pub windows: Vec<Arc<dyn WindowOperator>>,
-    pub rejects_per_minute: Arc<Mutex<RateLimit>>,
+    pub rejects: Arc<Mutex<RejectCount>>,
     pub former: Arc<Mutex<Vec<Chunk>>>,
     /// Records to be read carefully, because the sink refused a row among them; 0: none.
     pub careful: AtomicU64,
@@ -171,7 +171,7 @@ pub fn spawn(
     let context = JobContext {
         stage: Arc::new(DecodeStage::new(spec.format.clone(), rows)),
         windows,
-        rejects_per_minute: Arc::new(Mutex::new(RateLimit::new(spec.max_errors_per_minute))),
+        rejects: Arc::new(Mutex::new(RejectCount::new(spec.max_errors_per_minute))),
         former: Arc::default(),
         careful: AtomicU64::new(0),
         progress,

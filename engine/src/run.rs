@@ -205,6 +205,10 @@ fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>
             Step::Read(from) => {
                 for (partition, range) in start.lost().iter() {
                     let lost_from = range.start.unwrap_or(range.end);
+                    if range.end < lost_from {
+                        let mut rejects = context.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        rejects.forget(partition);
+                    }
                     tracing::error!(job = spec.name, %partition, from = lost_from, to = range.end, "offsets vanished from the source, passing over them as on_data_loss says");
                     context.progress.metrics.data_loss(partition, u64::try_from(range.end - lost_from).unwrap_or(0));
                 }
@@ -292,7 +296,7 @@ impl<'a> Reading<'a> {
                     sink,
                     dead,
                     on_error: spec.on_error,
-                    rejects_per_minute: context.rejects_per_minute.clone(),
+                    rejects: context.rejects.clone(),
                     former: context.former.clone(),
                     depth: spec.limits.decode_ahead.max(1),
                     progress: context.progress.clone(),

@@ -300,6 +300,32 @@ fn a_refused_row_stops_the_job_with_the_place_of_its_record() {
     }
 }
 
+/// What is read again is refused again: after a rebalance, and in the halves of a window that the sink refuses.
+#[test]
+fn a_refused_record_counts_once_for_the_limit() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let refused = [(0, 101), (1, 13), (1, 303), (2, 302)];
+    let bad = (0..RECORDS).filter(|o| o % 5 != 4 && o % BAD == 0).count() as u64 * PARTITIONS as u64;
+    for seed in 4000..4008 {
+        for (limit, holds) in [(bad + refused.len() as u64, true), (bad + refused.len() as u64 - 1, false)] {
+            let (store, dead) = (MemoryStore::new(), MemoryStore::new());
+            for (partition, offset) in refused {
+                store.refuse(("t".into(), partition, offset), Refusal::AtSeal);
+            }
+            let spec = JobSpec { max_errors_per_minute: Some(limit), ..spec(seed, "a", &store, &dead) };
+            let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
+            let job = job::spawn(spec, progress.clone(), runtime.handle().clone(), Control::default());
+            match job.expect("a thread").join().expect("no panic") {
+                JobEnd::Finished => assert!(holds, "seed {seed}: it counts too few"),
+                JobEnd::Failed(why) => assert!(!holds, "seed {seed}: it counts too many: {why}"),
+                JobEnd::Stopped => panic!("nobody stopped it"),
+            }
+            assert_eq!(progress.snapshot().rejects, bad + refused.len() as u64, "seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn jobs_that_are_paused_cut_and_let_go_on_behind_one_gate() {
     run(3000..3040, &["a", "b", "c"], 0, true);
