@@ -48,8 +48,9 @@ impl OnError {
 
 /// Makes the source of a job, anew after each error.
 pub type MakeSource = Box<dyn Fn() -> Result<Box<dyn Source>, SourceError> + Send>;
-/// Makes a sink, anew for each run. Called within the runtime of the job, where it may not wait for anything.
-pub type MakeSink = Box<dyn Fn() -> Result<Box<dyn Sink>, SinkError> + Send>;
+/// Makes a sink, anew for each run. Called within the runtime of the job, where it may not wait for anything. The token is
+/// cancelled when the run is over: a commit that has not begun by then is not to begin.
+pub type MakeSink = Box<dyn Fn(&CancellationToken) -> Result<Box<dyn Sink>, SinkError> + Send>;
 
 /// How much a job may hold in memory between source and sink.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::control::Rest;
 use crate::failpoint;
@@ -120,7 +121,10 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
             told = why;
         }
     };
-    let Some(begun) = start(context, source, assigned)? else { return Ok(RunEnd::Again) };
+    let over = CancellationToken::new();
+    // However it ends: in order, nothing waits any more.
+    let _ends = over.clone().drop_guard();
+    let Some(begun) = start(context, source, assigned, &over)? else { return Ok(RunEnd::Again) };
     if let Some(tuning) = &context.spec.tuning {
         tuning.run_begins();
     }
@@ -144,7 +148,12 @@ struct Begun {
 }
 
 /// Does what the protocol says, from an assignment to reading. `None`: another owner was faster, start again.
-fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>) -> Result<Option<Begun>, RunError> {
+fn start(
+    context: &JobContext,
+    source: &mut dyn Source,
+    assigned: Vec<Partition>,
+    over: &CancellationToken,
+) -> Result<Option<Begun>, RunError> {
     let spec = &context.spec;
     let mark = if assigned.is_empty() { None } else { spec.marks.load().map_err(RunError::person)? };
     let mut start = Start::new(assigned.clone(), mark, spec.dead_letter.is_some());
@@ -165,7 +174,7 @@ fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>
                 let recovered = || -> Result<_, RunError> {
                     let mut sink = {
                         let _inside = context.runtime.enter();
-                        make()?
+                        make(over)?
                     };
                     let held = block_on(context, sink.recover(&assigned))??;
                     Ok((sink, held))

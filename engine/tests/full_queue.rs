@@ -215,7 +215,7 @@ fn run(beside: Beside, says: &[SourceEvent], max_rows: i64) -> (JobEnd, i64) {
         source: Box::new(move || source.lock().unwrap().take().ok_or_else(|| SourceError::person("a second source"))),
         format: Arc::new(Places),
         operators: vec![],
-        sink: Box::new(move || Ok(Box::new(Slow { inner: to.sink("a"), takes: takes.clone() }) as Box<dyn Sink>)),
+        sink: Box::new(move |_| Ok(Box::new(Slow { inner: to.sink("a"), takes: takes.clone() }) as Box<dyn Sink>)),
         dead_letter: None,
         on_error: OnError::Fail,
         max_errors_per_minute: None,
