@@ -83,7 +83,8 @@ impl Drop for Permit {
     }
 }
 
-/// A sink whose commits go through a gate. Anchors do not: they move nothing.
+/// A sink whose commits go through a gate. Anchors do not: they move nothing. Nor do commits that are cheap: there is
+/// nothing to spare, and their window may be an open transaction, which the other side ends when it waits for long.
 pub struct GatedSink {
     /// The sink itself.
     pub inner: Box<dyn Sink>,
@@ -106,7 +107,7 @@ impl Sink for GatedSink {
     }
 
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
-        if staged.is_none() && ranges.iter().all(|(_, range)| range.start.is_none()) {
+        if self.inner.commits_are_cheap() || staged.is_none() && ranges.iter().all(|(_, range)| range.start.is_none()) {
             return self.inner.commit(staged, ranges).await;
         }
         let waiting = Waiting::begin(&self.progress);
@@ -232,6 +233,45 @@ mod tests {
             sink.commit(None, &moved).await.expect_err("nor does it begin when there is a turn");
             assert!(!progress.snapshot().waits_to_commit);
             assert_eq!(sink.recover(&[]).await.expect("recovers").offset(&partition), Some(5));
+        });
+    }
+
+    /// As a sink whose window is an open transaction, which cannot wait.
+    struct Cheap(Box<dyn Sink>);
+
+    #[async_trait]
+    impl Sink for Cheap {
+        async fn recover(&mut self, partitions: &[Partition]) -> Result<Positions, SinkError> {
+            self.0.recover(partitions).await
+        }
+        async fn open(&mut self) -> Result<Box<dyn Staging>, SinkError> {
+            self.0.open().await
+        }
+        async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
+            self.0.commit(staged, ranges).await
+        }
+        fn commits_are_cheap(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_sink_whose_commits_are_cheap_does_not_wait() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let clock = Clock::system();
+        let gate = CommitGate::new(CommitLimits { concurrent: Some(1), per_minute: Some(1) }, clock.clone());
+        let progress = Arc::new(Progress::new("j", clock));
+        let inner: Box<dyn Sink> = Box::new(Cheap(Box::new(MemoryStore::new().sink("a"))));
+        let mut sink = GatedSink { inner, gate: gate.clone(), progress, over: CancellationToken::new() };
+        let partition = Partition::new("t", 0);
+        let ranges = |range| [(partition.clone(), range)].into_iter().collect::<OffsetRanges>();
+        runtime.block_on(async {
+            let _taken = gate.turn().await;
+            sink.recover(&[]).await.expect("recovers");
+            sink.commit(None, &ranges(OffsetRange::anchor(Position::at(0)))).await.expect("anchored");
+            let moved = ranges(OffsetRange::new(0, 5));
+            let landed = tokio::time::timeout(Duration::from_secs(5), sink.commit(None, &moved)).await;
+            assert!(matches!(landed.expect("beside the taken turn"), Ok(Commit::Landed(_))));
         });
     }
 }
