@@ -109,3 +109,33 @@ fn a_job_may_begin_and_end_at_offsets() {
         offsets(&with("[\"^t[.].*\", \"u\"]", "start = { \"t.a/0\" = 1 }, until = { \"t.a/0\" = 1, \"u/3\" = 2 }"));
     assert_eq!(until, ["t.a/0 1", "u/3 2"]);
 }
+
+#[test]
+fn a_transaction_does_not_outlast_two_rounds_of_turns() {
+    let job = |name: &str, sink: &str| {
+        bounded(name, "group = \"g\"").replace(&format!("type = \"parquet\", path = \"./{name}\""), sink)
+    };
+    let postgres = |table: &str, more: &str| {
+        format!("type = \"postgres\", url = \"postgres://u@h:1/d\", table = \"{table}\"{more}")
+    };
+    let warnings = |per_minute: u32, more: &str| -> Vec<String> {
+        let text = format!(
+            "[group.g]\ncommits_per_minute = {per_minute}\n{}{}{}",
+            job("a", &postgres("a", more)),
+            job("b", &postgres("b", "")),
+            bounded("c", "group = \"g\"")
+        );
+        load(&text).expect("loads").warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(warnings(1, ""), [""; 0], "six minutes of fifteen");
+    assert_eq!(warnings(1, ", idle_in_transaction_timeout = \"361s\""), [""; 0]);
+    let found = warnings(1, ", idle_in_transaction_timeout = \"6m\"");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("job.a.sink.idle_in_transaction_timeout: expected more than 360 s")
+            && found[0].contains("3 jobs of group \"g\"")
+            && found[0].contains("commits_per_minute = 1"),
+        "{found:?}"
+    );
+    assert_eq!(warnings(2, ", idle_in_transaction_timeout = \"6m\""), [""; 0]);
+}

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::failpoint;
@@ -82,7 +83,8 @@ impl Drop for Permit {
     }
 }
 
-/// A sink whose commits go through a gate. Anchors do not: they move nothing.
+/// A sink whose commits go through a gate. Anchors do not: they move nothing. Nor do commits that are cheap: there is
+/// nothing to spare, and their window may be an open transaction, which the other side ends when it waits for long.
 pub struct GatedSink {
     /// The sink itself.
     pub inner: Box<dyn Sink>,
@@ -90,6 +92,8 @@ pub struct GatedSink {
     pub gate: CommitGate,
     /// Where the job's waiting is published.
     pub progress: Arc<Progress>,
+    /// Cancelled when the sink's run is over: then it waits no longer.
+    pub over: CancellationToken,
 }
 
 #[async_trait]
@@ -103,11 +107,17 @@ impl Sink for GatedSink {
     }
 
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
-        if staged.is_none() && ranges.iter().all(|(_, range)| range.start.is_none()) {
+        if self.inner.commits_are_cheap() || staged.is_none() && ranges.iter().all(|(_, range)| range.start.is_none()) {
             return self.inner.commit(staged, ranges).await;
         }
         let waiting = Waiting::begin(&self.progress);
-        let _turn = self.gate.turn().await;
+        let _turn = tokio::select! {
+            biased;
+            () = self.over.cancelled() => {
+                return Err(SinkError::retry("the run was over before its turn to commit came"));
+            }
+            turn = self.gate.turn() => turn,
+        };
         drop(waiting);
         failpoint::hang("gate.in_turn").await;
         self.inner.commit(staged, ranges).await
@@ -142,6 +152,7 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
     use crate::partition::{OffsetRange, Position};
+    use crate::sink::Reaction;
     use crate::testkit::MemoryStore;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -181,13 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn an_anchor_does_not_wait_and_a_commit_is_seen_to_wait() {
+    fn an_anchor_does_not_wait_and_a_commit_is_seen_to_wait_until_its_run_is_over() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let clock = Clock::system();
         let gate = CommitGate::new(CommitLimits { concurrent: Some(1), per_minute: None }, clock.clone());
         let progress = Arc::new(Progress::new("j", clock));
         let inner: Box<dyn Sink> = Box::new(MemoryStore::new().sink("a"));
-        let mut sink = GatedSink { inner, gate: gate.clone(), progress: progress.clone() };
+        let over = CancellationToken::new();
+        let mut sink = GatedSink { inner, gate: gate.clone(), progress: progress.clone(), over: over.clone() };
         let partition = Partition::new("t", 0);
         let ranges = |range| [(partition.clone(), range)].into_iter().collect::<OffsetRanges>();
         runtime.block_on(async {
@@ -208,6 +220,58 @@ mod tests {
             };
             tokio::join!(commit, look);
             assert!(!progress.snapshot().waits_to_commit);
+
+            let taken = gate.turn().await;
+            let moved = ranges(OffsetRange::new(5, 9));
+            let ends = async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                over.cancel();
+            };
+            let (given_up, ()) = tokio::join!(sink.commit(None, &moved), ends);
+            assert_eq!(given_up.expect_err("nothing happened").reaction, Reaction::Retry);
+            drop(taken);
+            sink.commit(None, &moved).await.expect_err("nor does it begin when there is a turn");
+            assert!(!progress.snapshot().waits_to_commit);
+            assert_eq!(sink.recover(&[]).await.expect("recovers").offset(&partition), Some(5));
+        });
+    }
+
+    /// As a sink whose window is an open transaction, which cannot wait.
+    struct Cheap(Box<dyn Sink>);
+
+    #[async_trait]
+    impl Sink for Cheap {
+        async fn recover(&mut self, partitions: &[Partition]) -> Result<Positions, SinkError> {
+            self.0.recover(partitions).await
+        }
+        async fn open(&mut self) -> Result<Box<dyn Staging>, SinkError> {
+            self.0.open().await
+        }
+        async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {
+            self.0.commit(staged, ranges).await
+        }
+        fn commits_are_cheap(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_sink_whose_commits_are_cheap_does_not_wait() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let clock = Clock::system();
+        let gate = CommitGate::new(CommitLimits { concurrent: Some(1), per_minute: Some(1) }, clock.clone());
+        let progress = Arc::new(Progress::new("j", clock));
+        let inner: Box<dyn Sink> = Box::new(Cheap(Box::new(MemoryStore::new().sink("a"))));
+        let mut sink = GatedSink { inner, gate: gate.clone(), progress, over: CancellationToken::new() };
+        let partition = Partition::new("t", 0);
+        let ranges = |range| [(partition.clone(), range)].into_iter().collect::<OffsetRanges>();
+        runtime.block_on(async {
+            let _taken = gate.turn().await;
+            sink.recover(&[]).await.expect("recovers");
+            sink.commit(None, &ranges(OffsetRange::anchor(Position::at(0)))).await.expect("anchored");
+            let moved = ranges(OffsetRange::new(0, 5));
+            let landed = tokio::time::timeout(Duration::from_secs(5), sink.commit(None, &moved)).await;
+            assert!(matches!(landed.expect("beside the taken turn"), Ok(Commit::Landed(_))));
         });
     }
 }

@@ -17,7 +17,7 @@ use crate::intake::{ChunkLimits, Keep};
 use crate::mark::MarkStore;
 use crate::operator::{Operator, RowOperator, WindowOperator};
 use crate::progress::{JobState, Progress};
-use crate::rate::RateLimit;
+use crate::rejects::RejectCount;
 use crate::run::{self, RunEnd, RunError};
 use crate::sink::{Sink, SinkError};
 use crate::source::{Source, SourceError};
@@ -48,8 +48,9 @@ impl OnError {
 
 /// Makes the source of a job, anew after each error.
 pub type MakeSource = Box<dyn Fn() -> Result<Box<dyn Source>, SourceError> + Send>;
-/// Makes a sink, anew for each run. Called within the runtime of the job, where it may not wait for anything.
-pub type MakeSink = Box<dyn Fn() -> Result<Box<dyn Sink>, SinkError> + Send>;
+/// Makes a sink, anew for each run. Called within the runtime of the job, where it may not wait for anything. The token is
+/// cancelled when the run is over: a commit that has not begun by then is not to begin.
+pub type MakeSink = Box<dyn Fn(&CancellationToken) -> Result<Box<dyn Sink>, SinkError> + Send>;
 
 /// How much a job may hold in memory between source and sink.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +122,7 @@ pub(crate) struct JobContext {
     pub spec: JobSpec,
     pub stage: Arc<DecodeStage>,
     pub windows: Vec<Arc<dyn WindowOperator>>,
-    pub rejects_per_minute: Arc<Mutex<RateLimit>>,
+    pub rejects: Arc<Mutex<RejectCount>>,
     pub former: Arc<Mutex<Vec<Chunk>>>,
     /// Records to be read carefully, because the sink refused a row among them; 0: none.
     pub careful: AtomicU64,
@@ -171,7 +172,7 @@ pub fn spawn(
     let context = JobContext {
         stage: Arc::new(DecodeStage::new(spec.format.clone(), rows)),
         windows,
-        rejects_per_minute: Arc::new(Mutex::new(RateLimit::new(spec.max_errors_per_minute))),
+        rejects: Arc::new(Mutex::new(RejectCount::new(spec.max_errors_per_minute))),
         former: Arc::default(),
         careful: AtomicU64::new(0),
         progress,

@@ -35,6 +35,7 @@ mod pipeline;
 pub mod progress;
 pub mod protocol;
 pub mod rate;
+mod rejects;
 mod rows_in_window;
 mod run;
 pub mod scaling;

@@ -52,7 +52,7 @@ table! {
     ROWS = "tidemill_rows_total", Counter, Count, ["job"], "Rows made visible in the sink.";
     SINK_BYTES = "tidemill_sink_bytes_total", Counter, Bytes, ["job"], "Bytes made visible in the sink, in its own form.";
     SINK_FILES = "tidemill_sink_files_total", Counter, Count, ["job"], "Files made visible in the sink.";
-    REJECTS = "tidemill_rejects_total", Counter, Count, ["job", "stage", "cause", "outcome"], "Refused records by stage (decode, sql, sink), cause and outcome (dead_letter, skip, fail). Counted when refused: a window that is replayed counts again.";
+    REJECTS = "tidemill_rejects_total", Counter, Count, ["job", "stage", "cause", "outcome"], "Refused records by stage (decode, sql, sink), cause and outcome (dead_letter, skip, fail). Counted when refused, and once however often a job reads the record; a new process counts anew.";
     DEAD_LETTERS = "tidemill_dead_letters_total", Counter, Count, ["job"], "Rows made visible in the dead-letter sink.";
     DATA_LOSS = "tidemill_data_loss_records_total", Counter, Count, ["job", "topic", "partition"], "Offsets that vanished from the source before they were read, passed over because of on_data_loss = \"continue\".";
     WINDOWS = "tidemill_windows_total", Counter, Count, ["job", "cause"], "Windows cut, by cause (rows, bytes, age, idle, memory, revoke, end, stop, pause, request, schema).";

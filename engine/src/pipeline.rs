@@ -27,7 +27,7 @@ use crate::operator::{OpenWindow, OperatorError, WindowOperator};
 use crate::partition::{Partition, Positions};
 use crate::progress::{LandedWindow, Progress};
 use crate::protocol::{self, Answer, Target};
-use crate::rate::RateLimit;
+use crate::rejects::RejectCount;
 use crate::run::{self, RunError};
 use crate::sink::{Commit, Reaction, Receipt, Sink, SinkError, Staged, Staging};
 use crate::tuning::{Spent, Stamps, Tuning, Visible};
@@ -64,7 +64,7 @@ pub(crate) struct PipelineParts {
     pub sink: HeldSink,
     pub dead: Option<HeldSink>,
     pub on_error: OnError,
-    pub rejects_per_minute: Arc<Mutex<RateLimit>>,
+    pub rejects: Arc<Mutex<RejectCount>>,
     pub former: Arc<Mutex<Vec<Chunk>>>,
     /// Chunks that may be decoded ahead of the writer.
     pub depth: usize,
@@ -124,7 +124,7 @@ pub(crate) struct PipelineShared {
     pub(crate) stage: Arc<DecodeStage>,
     pub(crate) windows: Vec<Arc<dyn WindowOperator>>,
     pub(crate) on_error: OnError,
-    pub(crate) rejects_per_minute: Arc<Mutex<RateLimit>>,
+    pub(crate) rejects: Arc<Mutex<RejectCount>>,
     pub(crate) former: Arc<Mutex<Vec<Chunk>>>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) tuning: Option<Arc<Tuning>>,
@@ -158,7 +158,7 @@ pub(crate) async fn run(parts: PipelineParts, mut queue: mpsc::Receiver<Item>) -
             stage: parts.stage,
             windows: parts.windows,
             on_error: parts.on_error,
-            rejects_per_minute: parts.rejects_per_minute,
+            rejects: parts.rejects,
             former: parts.former,
             progress: parts.progress,
             tuning: parts.tuning,
@@ -331,16 +331,12 @@ impl Pipeline {
         // In the source's order, whoever refused them.
         rejects.sort_by(|a, b| (&a.record.partition, a.record.offset).cmp(&(&b.record.partition, b.record.offset)));
         let outcome = self.parts.on_error.as_str();
-        for r in &rejects {
+        let now = self.parts.clock.now();
+        let (new, over) = self.parts.rejects.lock().unwrap_or_else(PoisonError::into_inner).count(&rejects, now);
+        for r in &new {
             self.parts.progress.metrics.reject(r.stage, r.cause, outcome);
         }
-        self.parts.progress.rejected(rejects.len() as u64);
-        let over = self
-            .parts
-            .rejects_per_minute
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(rejects.len() as u64, self.parts.clock.now());
+        self.parts.progress.rejected(new.len() as u64);
         let first = &rejects[0];
         let place = format!("{} offset {}", first.record.partition, first.record.offset);
         if self.parts.on_error == OnError::Fail {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::control::Rest;
 use crate::failpoint;
@@ -120,7 +121,10 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
             told = why;
         }
     };
-    let Some(begun) = start(context, source, assigned)? else { return Ok(RunEnd::Again) };
+    let over = CancellationToken::new();
+    // However it ends: in order, nothing waits any more.
+    let _ends = over.clone().drop_guard();
+    let Some(begun) = start(context, source, assigned, &over)? else { return Ok(RunEnd::Again) };
     if let Some(tuning) = &context.spec.tuning {
         tuning.run_begins();
     }
@@ -144,7 +148,12 @@ struct Begun {
 }
 
 /// Does what the protocol says, from an assignment to reading. `None`: another owner was faster, start again.
-fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>) -> Result<Option<Begun>, RunError> {
+fn start(
+    context: &JobContext,
+    source: &mut dyn Source,
+    assigned: Vec<Partition>,
+    over: &CancellationToken,
+) -> Result<Option<Begun>, RunError> {
     let spec = &context.spec;
     let mark = if assigned.is_empty() { None } else { spec.marks.load().map_err(RunError::person)? };
     let mut start = Start::new(assigned.clone(), mark, spec.dead_letter.is_some());
@@ -165,7 +174,7 @@ fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>
                 let recovered = || -> Result<_, RunError> {
                     let mut sink = {
                         let _inside = context.runtime.enter();
-                        make()?
+                        make(over)?
                     };
                     let held = block_on(context, sink.recover(&assigned))??;
                     Ok((sink, held))
@@ -205,6 +214,10 @@ fn start(context: &JobContext, source: &mut dyn Source, assigned: Vec<Partition>
             Step::Read(from) => {
                 for (partition, range) in start.lost().iter() {
                     let lost_from = range.start.unwrap_or(range.end);
+                    if range.end < lost_from {
+                        let mut rejects = context.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        rejects.forget(partition);
+                    }
                     tracing::error!(job = spec.name, %partition, from = lost_from, to = range.end, "offsets vanished from the source, passing over them as on_data_loss says");
                     context.progress.metrics.data_loss(partition, u64::try_from(range.end - lost_from).unwrap_or(0));
                 }
@@ -258,6 +271,10 @@ struct Reading<'a> {
     done: Arc<AtomicU64>,
     /// What the source said while the queue was full.
     heard: Option<SourceEvent>,
+    /// When the group wants its partitions back, once it has said so.
+    due: Option<Duration>,
+    /// The pipeline was given up: nothing more is cut.
+    given_up: bool,
     /// Records that are still to be read carefully; 0: this run is not careful.
     careful: u64,
     /// Records taken since the last refresh, and time spent waiting for some that did not come.
@@ -288,7 +305,7 @@ impl<'a> Reading<'a> {
                     sink,
                     dead,
                     on_error: spec.on_error,
-                    rejects_per_minute: context.rejects_per_minute.clone(),
+                    rejects: context.rejects.clone(),
                     former: context.former.clone(),
                     depth: spec.limits.decode_ahead.max(1),
                     progress: context.progress.clone(),
@@ -310,6 +327,8 @@ impl<'a> Reading<'a> {
             cuts: 0,
             done,
             heard: None,
+            due: None,
+            given_up: false,
             careful,
             taken: 0,
             waited: Duration::ZERO,
@@ -323,16 +342,21 @@ impl<'a> Reading<'a> {
         let mut told = 0;
         self.look();
         loop {
+            // First of all: the group does not wait, and no window is cut behind what was given up.
+            if matches!(self.heard, Some(SourceEvent::Lost | SourceEvent::Revoked { .. })) {
+                return self.ends_as_heard();
+            }
             if self.context.stop.gracefully.is_cancelled() {
                 self.context.progress.set_state(JobState::Draining, self.context.control.why_drained());
-                self.leave(Leave::Stopped, Cause::Stop, Duration::ZERO)?;
-                return Ok(RunEnd::Stopped);
+                self.leave(Leave::Stopped, Cause::Stop)?;
+                return if self.given_up { self.ends_as_heard() } else { Ok(RunEnd::Stopped) };
             }
             if let Some(rest) = self.context.control.rest() {
                 return self.rests(rest);
             }
             if self.context.control.take_cut() {
                 self.cut(Cause::Request)?;
+                continue;
             }
             if !idle && self.pipeline.is_finished() {
                 return Err(self.why_pipeline_ended());
@@ -379,7 +403,7 @@ impl<'a> Reading<'a> {
                     if let Some(cause) = window::decide(&self.bounds(&facts), &facts, now) {
                         let rows = facts.rows;
                         self.cut(cause)?;
-                        if self.careful > 0 {
+                        if self.careful > 0 && !self.given_up {
                             self.careful = self.careful.saturating_sub(rows);
                             self.context.careful.store(self.careful, Ordering::Relaxed);
                             if self.careful == 0 {
@@ -394,10 +418,15 @@ impl<'a> Reading<'a> {
                         told = self.refresh(told);
                     }
                 }
-                SourceEvent::Revoked { deadline } => return self.revoked(deadline),
-                SourceEvent::Lost => return self.lost(),
+                SourceEvent::Revoked { .. } | SourceEvent::Lost => {
+                    self.hear(event);
+                    return self.ends_as_heard();
+                }
                 SourceEvent::End => {
-                    self.leave(Leave::Ended, Cause::End, Duration::ZERO)?;
+                    self.leave(Leave::Ended, Cause::End)?;
+                    if self.given_up {
+                        return self.ends_as_heard();
+                    }
                     self.refresh(u64::MAX);
                     return Ok(RunEnd::Finished);
                 }
@@ -407,7 +436,7 @@ impl<'a> Reading<'a> {
 
     /// What the sink had refused lies behind: the next run takes whole windows again.
     fn careful_no_more(mut self) -> Result<RunEnd, RunError> {
-        self.drain()?;
+        self.drain(None)?;
         self.refresh(u64::MAX);
         self.source.end_run();
         Ok(RunEnd::Again)
@@ -478,7 +507,7 @@ impl<'a> Reading<'a> {
         if !self.intake.chunk_is_empty() {
             self.hand_on()?;
         }
-        if self.intake.facts().rows == 0 {
+        if self.given_up || self.intake.facts().rows == 0 {
             return Ok(());
         }
         self.context.progress.metrics.window(cause);
@@ -487,11 +516,13 @@ impl<'a> Reading<'a> {
         self.send(Item::Cut(Cut { cause, at: self.context.spec.clock.now(), window, counted: false }))
     }
 
-    /// Puts an item into the queue, keeping the membership alive while there is no room.
+    /// Puts an item into the queue, keeping the membership alive while there is no room. When the assignment is lost
+    /// meanwhile, or the group does not wait any longer, the pipeline is given up: nothing may come behind what is missing.
     fn send(&mut self, item: Item) -> Result<(), RunError> {
         let Some(queue) = self.queue.clone() else { return Err(RunError::bug("the queue is closed")) };
         loop {
-            let room = self.context.runtime.block_on(async { tokio::time::timeout(POLL_MAX, queue.reserve()).await });
+            let wait = self.wait(self.due);
+            let room = self.context.runtime.block_on(async { tokio::time::timeout(wait, queue.reserve()).await });
             match room {
                 Ok(Ok(permit)) => {
                     permit.send(item);
@@ -501,14 +532,14 @@ impl<'a> Reading<'a> {
                 Err(_) if self.context.stop.now.is_cancelled() => return Err(self.ends_at_once()),
                 Err(_) => {
                     self.context.progress.asks();
-                    if self.heard.is_none() {
-                        let event = self.source.idle().map_err(|error| self.gives_up(error))?;
-                        if event != SourceEvent::Continue {
-                            self.heard = Some(event);
-                        }
-                    }
+                    let event = self.source.idle().map_err(|error| self.gives_up(error))?;
+                    self.hear(event);
                     if self.heard == Some(SourceEvent::Lost) {
-                        // What waits for room belongs to somebody else now; the caller's next look finds `heard`.
+                        self.give_up();
+                        return Ok(());
+                    }
+                    if self.is_over(self.due) {
+                        self.too_late();
                         return Ok(());
                     }
                 }
@@ -516,15 +547,54 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Waits until everything sent is committed.
-    fn drain(&mut self) -> Result<(), RunError> {
+    /// Keeps what the source says while nothing is taken of it.
+    fn hear(&mut self, event: SourceEvent) {
+        if let SourceEvent::Revoked { deadline } = event {
+            self.due.get_or_insert(self.context.spec.clock.now() + deadline);
+        }
+        if event != SourceEvent::Continue {
+            self.heard = Some(event);
+        }
+    }
+
+    /// How long to wait before the source is looked after again.
+    fn wait(&self, due: Option<Duration>) -> Duration {
+        due.map_or(POLL_MAX, |due| due.saturating_sub(self.context.spec.clock.now()).min(POLL_MAX))
+    }
+
+    fn is_over(&self, due: Option<Duration>) -> bool {
+        due.is_some_and(|due| self.context.spec.clock.now() >= due)
+    }
+
+    /// Gives the pipeline up because the group does not wait any longer.
+    fn too_late(&mut self) {
+        self.give_up();
+        tracing::warn!(
+            job = self.context.spec.name,
+            "the last window was not committed before the assignment changed, it is read again"
+        );
+    }
+
+    /// Gives the pipeline up; a commit that has begun is left alone.
+    fn give_up(&mut self) {
+        self.given_up = true;
+        self.queue = None;
+        self.pipeline.abort();
+    }
+
+    /// Waits until everything sent is committed; at `due` it is given up.
+    fn drain(&mut self, due: Option<Duration>) -> Result<(), RunError> {
         self.queue = None;
         loop {
-            let done =
-                self.context.runtime.block_on(async { tokio::time::timeout(POLL_MAX, &mut self.pipeline).await });
+            let wait = self.wait(due);
+            let done = self.context.runtime.block_on(async { tokio::time::timeout(wait, &mut self.pipeline).await });
             match done {
                 Ok(result) => return result.map_err(|e| RunError::bug(format!("the pipeline panicked: {e}")))?,
                 Err(_) if self.context.stop.now.is_cancelled() => return Err(self.ends_at_once()),
+                Err(_) if self.is_over(due) => {
+                    self.too_late();
+                    return Ok(());
+                }
                 Err(_) => {
                     self.context.progress.asks();
                     // A revoke that comes now finds this very commit under way.
@@ -537,54 +607,46 @@ impl<'a> Reading<'a> {
     /// What was read and is not being committed yet goes with the run: the error may say that it was not what it seemed,
     /// and the next run reads it again.
     fn gives_up(&mut self, error: SourceError) -> RunError {
-        self.pipeline.abort();
+        self.give_up();
         error.into()
     }
 
     /// What the pipeline hangs at is given up: it would hold its memory, and its turn to commit, for good.
     fn ends_at_once(&mut self) -> RunError {
-        self.pipeline.abort();
+        self.give_up();
         stopped_at_once()
     }
 
     /// Ends the run as the protocol says: cuts or not, waits for the commits or not.
-    fn leave(&mut self, why: Leave, cause: Cause, deadline: Duration) -> Result<(), RunError> {
-        let clock = self.context.spec.clock.clone();
-        let due = clock.now() + deadline;
+    fn leave(&mut self, why: Leave, cause: Cause) -> Result<(), RunError> {
         let leaving = protocol::leave(why);
-        if leaving.cut {
+        if leaving.cut && !self.given_up {
             self.cut(cause)?;
         }
-        self.queue = None;
         match leaving.patience {
-            Patience::UntilLanded => self.drain(),
+            _ if self.given_up => Ok(()),
+            Patience::UntilLanded => self.drain(None),
+            Patience::UntilDeadline => self.drain(self.due),
             Patience::None => {
-                self.pipeline.abort();
+                self.give_up();
                 Ok(())
             }
-            Patience::UntilDeadline => {
-                let left = due.saturating_sub(clock.now());
-                let pipeline = &mut self.pipeline;
-                match self.context.runtime.block_on(async { tokio::time::timeout(left, pipeline).await }) {
-                    Ok(result) => result.map_err(|e| RunError::bug(format!("the pipeline panicked: {e}")))?,
-                    Err(_) => {
-                        self.pipeline.abort();
-                        tracing::warn!(
-                            job = self.context.spec.name,
-                            "the last window was not committed before the assignment changed, it is read again"
-                        );
-                        Ok(())
-                    }
-                }
-            }
         }
+    }
+
+    /// Ends the run as the group wants it.
+    fn ends_as_heard(self) -> Result<RunEnd, RunError> {
+        if self.heard == Some(SourceEvent::Lost) { self.lost() } else { self.revoked() }
     }
 
     /// The job is paused or held: what is read is committed, then nothing is taken and the membership kept, until the
     /// job goes on or is stopped, or the assignment changes. The next run starts from the sink, as every run does.
     fn rests(mut self, rest: Rest) -> Result<RunEnd, RunError> {
         let progress = &self.context.progress.clone();
-        self.leave(Leave::Stopped, Cause::Pause, Duration::ZERO)?;
+        self.leave(Leave::Stopped, Cause::Pause)?;
+        if self.given_up {
+            return self.ends_as_heard();
+        }
         self.source.pause(true)?;
         progress.set_state(rest.state, &rest.why);
         tracing::info!(job = self.context.spec.name, why = rest.why, "{}", rest.state.as_str());
@@ -617,10 +679,13 @@ impl<'a> Reading<'a> {
     }
 
     /// The assignment changes: what is read is committed by a deadline, or given up.
-    fn revoked(mut self, deadline: Duration) -> Result<RunEnd, RunError> {
+    fn revoked(mut self) -> Result<RunEnd, RunError> {
         self.context.progress.metrics.rebalance("revoked");
         failpoint!("run.in_revoke");
-        let result = self.leave(Leave::Revoked, Cause::Revoke, deadline);
+        let result = self.leave(Leave::Revoked, Cause::Revoke);
+        if self.heard == Some(SourceEvent::Lost) {
+            return self.lost();
+        }
         let landed = self.context.progress.snapshot().positions;
         self.source.landed(&landed);
         self.source.end_run();
@@ -634,7 +699,7 @@ impl<'a> Reading<'a> {
     /// The assignment is gone.
     fn lost(mut self) -> Result<RunEnd, RunError> {
         self.context.progress.metrics.rebalance("lost");
-        self.leave(Leave::Lost, Cause::Revoke, Duration::ZERO)?;
+        self.leave(Leave::Lost, Cause::Revoke)?;
         self.source.end_run();
         tracing::warn!(job = self.context.spec.name, "assignment lost, its open window is given up");
         Ok(RunEnd::Again)

@@ -125,7 +125,7 @@ fn commits(end: i64, rows: &[i64], late: Option<i64>) -> Vec<i64> {
         }),
         format: Arc::new(Chosen(rows.to_vec())),
         operators: vec![],
-        sink: Box::new(move || Ok(Box::new(sink_of.sink("a")) as Box<dyn Sink>)),
+        sink: Box::new(move |_| Ok(Box::new(sink_of.sink("a")) as Box<dyn Sink>)),
         dead_letter: None,
         on_error: OnError::Skip,
         max_errors_per_minute: None,

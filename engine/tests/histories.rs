@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tidemill_engine::control::Control;
 use tidemill_engine::format::{Decoded, Decoder, Format, Reject, Stage};
 use tidemill_engine::gate::{CommitGate, GatedSink};
 use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
-use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Restart};
+use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, MakeSink, OnError, Restart};
 use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::progress::Progress;
@@ -180,8 +181,8 @@ fn spec(seed: u64, instance: &'static str, store: &MemoryStore, dead: &MemorySto
         }),
         format: Arc::new(Places),
         operators: vec![],
-        sink: Box::new(move || Ok(Box::new(store.sink(instance)) as Box<dyn Sink>)),
-        dead_letter: Some(Box::new(move || Ok(Box::new(dead.sink(instance)) as Box<dyn Sink>))),
+        sink: Box::new(move |_| Ok(Box::new(store.sink(instance)) as Box<dyn Sink>)),
+        dead_letter: Some(Box::new(move |_| Ok(Box::new(dead.sink(instance)) as Box<dyn Sink>))),
         on_error: OnError::DeadLetter,
         max_errors_per_minute: None,
         bounds: BoundsHandle::new(bounds),
@@ -192,6 +193,15 @@ fn spec(seed: u64, instance: &'static str, store: &MemoryStore, dead: &MemorySto
         marks: Box::new(Marks::default()),
         clock: Clock::system(),
     }
+}
+
+/// A sink that waits for its turn to commit.
+fn gated(make: MakeSink, gate: &CommitGate, progress: &Arc<Progress>) -> MakeSink {
+    let (gate, progress) = (gate.clone(), progress.clone());
+    Box::new(move |over| {
+        let (inner, gate, progress, over) = (make(over)?, gate.clone(), progress.clone(), over.clone());
+        Ok(Box::new(GatedSink { inner, gate, progress, over }))
+    })
 }
 
 /// Runs `owners` on one sink; none of them knows of the others. The sink refuses the rows of so many records.
@@ -217,10 +227,7 @@ fn history(seed: u64, owners: &[&'static str], refused: usize, orders: bool, run
         let mut spec = spec(seed, owner, &store, &dead);
         let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
         if orders {
-            let (inner, gate, progress) = (spec.sink, gate.clone(), progress.clone());
-            spec.sink = Box::new(move || {
-                Ok(Box::new(GatedSink { inner: inner()?, gate: gate.clone(), progress: progress.clone() }))
-            });
+            spec.sink = gated(spec.sink, &gate, &progress);
         }
         let control = Control::default();
         let job = job::spawn(spec, progress, runtime.handle().clone(), control.clone()).expect("a thread");
@@ -300,7 +307,115 @@ fn a_refused_row_stops_the_job_with_the_place_of_its_record() {
     }
 }
 
+/// What is read again is refused again: after a rebalance, and in the halves of a window that the sink refuses.
+#[test]
+fn a_refused_record_counts_once_for_the_limit() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let refused = [(0, 101), (1, 13), (1, 303), (2, 302)];
+    let bad = (0..RECORDS).filter(|o| o % 5 != 4 && o % BAD == 0).count() as u64 * PARTITIONS as u64;
+    for seed in 4000..4008 {
+        for (limit, holds) in [(bad + refused.len() as u64, true), (bad + refused.len() as u64 - 1, false)] {
+            let (store, dead) = (MemoryStore::new(), MemoryStore::new());
+            for (partition, offset) in refused {
+                store.refuse(("t".into(), partition, offset), Refusal::AtSeal);
+            }
+            let spec = JobSpec { max_errors_per_minute: Some(limit), ..spec(seed, "a", &store, &dead) };
+            let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
+            let job = job::spawn(spec, progress.clone(), runtime.handle().clone(), Control::default());
+            match job.expect("a thread").join().expect("no panic") {
+                JobEnd::Finished => assert!(holds, "seed {seed}: it counts too few"),
+                JobEnd::Failed(why) => assert!(!holds, "seed {seed}: it counts too many: {why}"),
+                JobEnd::Stopped => panic!("nobody stopped it"),
+            }
+            assert_eq!(progress.snapshot().rejects, bad + refused.len() as u64, "seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn jobs_that_are_paused_cut_and_let_go_on_behind_one_gate() {
     run(3000..3040, &["a", "b", "c"], 0, true);
+}
+
+/// Loses its assignment for good as soon as the job waits for its turn to commit.
+struct LostInLine {
+    inner: Troubled,
+    progress: Arc<Progress>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Source for LostInLine {
+    fn assignment(&mut self, timeout: Duration) -> Result<Option<Vec<Partition>>, SourceError> {
+        if self.lost.load(Ordering::Acquire) {
+            std::thread::sleep(timeout);
+            return Ok(None);
+        }
+        self.inner.assignment(timeout)
+    }
+    fn start_positions(&mut self, of: &[Partition], first: bool) -> Result<Positions, SourceError> {
+        self.inner.start_positions(of, first)
+    }
+    fn begin(&mut self, positions: &[(Partition, Position)]) -> Result<OffsetRanges, SourceError> {
+        self.inner.begin(positions)
+    }
+    fn poll(&mut self, intake: &mut Intake, timeout: Duration) -> Result<SourceEvent, SourceError> {
+        let event = self.idle()?;
+        if event == SourceEvent::Continue {
+            // Something is still to come, however much was read.
+            self.inner.poll(intake, timeout)?;
+        }
+        Ok(event)
+    }
+    fn idle(&mut self) -> Result<SourceEvent, SourceError> {
+        let waits = self.progress.snapshot().waits_to_commit;
+        Ok(if waits { SourceEvent::Lost } else { SourceEvent::Continue })
+    }
+    fn end_run(&mut self) {
+        self.lost.store(true, Ordering::Release);
+    }
+    fn landed(&mut self, _: &Positions) {}
+    fn ends(&self) -> BTreeMap<Partition, i64> {
+        BTreeMap::new()
+    }
+    fn close(&mut self) {}
+}
+
+fn within_seconds(what: &str, mut is: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if is() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("not within ten seconds: {what}");
+}
+
+#[test]
+fn a_run_that_is_over_does_not_stand_in_line_any_more() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let (store, dead) = (MemoryStore::new(), MemoryStore::new());
+    let gate = CommitGate::new(CommitLimits { concurrent: Some(1), per_minute: None }, Clock::system());
+    let taken = runtime.block_on(gate.turn());
+    let mut spec = spec(5, "a", &store, &dead);
+    let progress = Arc::new(Progress::new(&spec.name, spec.clock.clone()));
+    spec.sink = gated(spec.sink, &gate, &progress);
+    let lost = Arc::new(AtomicBool::new(false));
+    let (of_job, is_lost) = (progress.clone(), lost.clone());
+    spec.source = Box::new(move || {
+        let inner = Troubled { random: SmallRng::seed_from_u64(5), at: vec![], troubles: 0 };
+        Ok(Box::new(LostInLine { inner, progress: of_job.clone(), lost: is_lost.clone() }))
+    });
+    let control = Control::default();
+    let job = job::spawn(spec, progress.clone(), runtime.handle().clone(), control.clone()).expect("a thread");
+    within_seconds("lost", || lost.load(Ordering::Acquire));
+    within_seconds("out of the line", || !progress.snapshot().waits_to_commit);
+    let commits = store.commits().len();
+    drop(taken);
+    // Whoever is in line now has its turn before this one is over.
+    drop(runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), gate.turn()).await }).expect("a turn"));
+    control.drain("a test");
+    assert_eq!(job.join().expect("no panic"), JobEnd::Stopped);
+    assert_eq!(store.commits().len(), commits, "it never got to its sink");
 }

@@ -1,13 +1,14 @@
 //! Rules about groups, and about the order of jobs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Rules;
-use crate::fault::FaultKind;
+use crate::fault::{FaultKind, quote};
 use crate::forms::size;
 use crate::near::did_you_mean;
 use crate::tree::join;
-use crate::types::{Config, Job, Source};
+use crate::types::{Config, Group, Job, Sink, Source};
 
 pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
     for (name, group) in &config.groups {
@@ -21,6 +22,7 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
         if group.restart.longest < group.restart.first {
             rules.conflict(&format!("{path}.restart.longest"), "expected no less than `first`");
         }
+        turns(rules, config, name, group);
     }
     for (name, job) in &config.jobs {
         let path = join("job", name);
@@ -49,6 +51,27 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
     if let Some(cycle) = cycle(config) {
         let shown = cycle.join("` after `");
         rules.conflict(&format!("{}.after", join("job", cycle[0])), format!("jobs wait for each other: `{shown}`"));
+    }
+}
+
+/// A transaction may be as good as idle while the window before it waits for its turn, and then for its own.
+fn turns(rules: &mut Rules<'_>, config: &Config, name: &str, group: &Group) {
+    let Some(per_minute) = group.commits_per_minute.filter(|n| *n > 0) else { return };
+    let of_group = || config.jobs.iter().filter(|(_, job)| job.group.as_str() == name && job.sink.takes_turns());
+    let jobs = u32::try_from(of_group().count()).unwrap_or(u32::MAX);
+    let rounds = (Duration::from_secs(60) / per_minute).saturating_mul(jobs).saturating_mul(2);
+    for (job, settings) in of_group() {
+        let Sink::Postgres(sink) = &settings.sink else { continue };
+        if sink.idle_in_transaction_timeout <= rounds {
+            let message = format!(
+                "expected more than {} s: {jobs} jobs of group {} take turns at commits_per_minute = {per_minute}, and the \
+                 server may end a transaction that waits for two rounds of them",
+                rounds.as_secs(),
+                quote(name)
+            );
+            let key = format!("{}.sink.idle_in_transaction_timeout", join("job", job));
+            rules.warn(FaultKind::Conflict, &key, message);
+        }
     }
 }
 

@@ -18,11 +18,12 @@ pub struct Group {
     #[serde(with = "size::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "size::SizeForm", extend("x-default" = "what its weight gives"))]
     pub memory: Option<u64>,
-    /// Commits of its jobs at the same time; others wait for their turn. At least 1.
+    /// Commits of its jobs at the same time; others wait for their turn, but for transactions of Kafka sinks. At least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-default" = "one a job"))]
     pub max_concurrent_commits: Option<u32>,
-    /// Commits of its jobs a minute, evenly spread; for catalogs that throttle. At least 1.
+    /// Commits of its jobs a minute, evenly spread; for catalogs that throttle. Transactions of Kafka sinks are not
+    /// counted. At least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-default" = "no limit"))]
     pub commits_per_minute: Option<u32>,

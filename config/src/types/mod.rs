@@ -122,7 +122,8 @@ pub struct Job {
     #[serde(default)]
     #[schemars(extend("x-default" = "`\"dead_letter\"` where a `dead_letter` table is given, else `\"fail\"`"))]
     pub on_error: OnError,
-    /// A job that refuses more records than this within a minute stops, whatever `on_error` says. At least 1.
+    /// A job that refuses more records than this within a minute stops, whatever `on_error` says. A record that is
+    /// read again counts once. At least 1.
     #[serde(default = "max_errors_per_minute")]
     #[schemars(range(min = 1))]
     pub max_errors_per_minute: u64,

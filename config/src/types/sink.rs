@@ -92,6 +92,12 @@ impl Sink {
         }
     }
 
+    /// Whether its commits take turns with those of its group: an open transaction of Kafka cannot wait.
+    #[must_use]
+    pub fn takes_turns(&self) -> bool {
+        !matches!(self, Self::Kafka(sink) if sink.transactional)
+    }
+
     /// Whether it holds positions: without them a job is at-least-once.
     #[must_use]
     pub fn holds_positions(&self) -> bool {

@@ -45,7 +45,7 @@ pub struct Postgres {
     #[schemars(with = "duration::DurationForm")]
     pub lock_timeout: Duration,
     /// The server ends a window's transaction in which nothing happened for this long. Longer than the window's
-    /// `max_age`.
+    /// `max_age`, and than two rounds of the group's `commits_per_minute`.
     #[serde(default = "idle_in_transaction_timeout", with = "duration")]
     #[schemars(with = "duration::DurationForm")]
     pub idle_in_transaction_timeout: Duration,

@@ -56,9 +56,9 @@ pub struct GroupParts {
 /// Makes a sink whose commits go through the group's gate.
 fn gated(make: MakeSink, group: &GroupParts, progress: &Arc<Progress>) -> MakeSink {
     let (gate, progress) = (group.gate.clone(), progress.clone());
-    Box::new(move || {
-        let inner = make()?;
-        Ok(Box::new(GatedSink { inner, gate: gate.clone(), progress: progress.clone() }) as Box<dyn Sink>)
+    Box::new(move |over| {
+        let (inner, gate, progress, over) = (make(over)?, gate.clone(), progress.clone(), over.clone());
+        Ok(Box::new(GatedSink { inner, gate, progress, over }) as Box<dyn Sink>)
     })
 }
 

@@ -64,7 +64,7 @@ pub struct Order {
 /// Makes this sink, anew for each run.
 #[must_use]
 pub fn factory(order: Order) -> MakeSink {
-    Box::new(move || {
+    Box::new(move |_| {
         let Order { settings, storages, job, schema, memory, state, clock, role, from } = &order;
         let kept = || KeptPositions::in_file(state.positions_file(job, role.as_str()));
         if let config::Sink::Kafka(kafka) = settings {
