@@ -59,6 +59,10 @@ impl Format for RawFormat {
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(self.clone())
     }
+
+    fn causes(&self) -> &'static [&'static str] {
+        const { &[Cause::TooLarge.as_str(), Cause::Tombstone.as_str()] }
+    }
 }
 
 impl Decoder for RawFormat {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, gauge};
+use metrics::{Counter, Unit, counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tidemill_engine::metrics::{COMMIT_SECONDS, Described, FRESHNESS, Kind, describe_all};
 
@@ -15,7 +15,7 @@ macro_rules! described {
 }
 
 /// Runs started anew because they stalled.
-pub const STALLS: &str = "tidemill_stalls_total";
+const STALLS: &str = "tidemill_stalls_total";
 /// Daemons that a job needs.
 pub const DESIRED_INSTANCES: &str = "tidemill_desired_instances";
 /// Daemons that all jobs need.
@@ -117,6 +117,13 @@ pub fn docs() -> String {
     let mut text = String::from(
         "# Metrics\n\nServed at `/metrics` in the Prometheus text format. This page is made from the code \
          (`tidemill docs metrics`); a test compares. Times are seconds, sizes bytes; names and labels are a contract.\n\n\
+         The label `job` is the job's name. Prometheus has a label of that name of its own and renames ours to \
+         `exported_job`: scrape with `honor_labels: true`, as all expressions in these pages suppose.\n\n\
+         ```yaml\nscrape_configs:\n  - job_name: tidemill\n    honor_labels: true\n    static_configs:\n      \
+         - targets: [\"127.0.0.1:9464\"]\n```\n\n\
+         Counters are there from a job's start on, at 0 for each value that a label can have, those of a partition from \
+         the first run that reads it: `increase(…)` finds the first event too. What to alert on is in \
+         [alerts.yml](alerts.yml).\n\n\
          | metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for d in all() {
@@ -152,6 +159,11 @@ pub fn install(memory: u64) -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
+/// Runs of a job started anew because they stalled in this way.
+pub fn stalls(job: &str, kind: &'static str) -> Counter {
+    counter!(STALLS, "job" => job.to_owned(), "kind" => kind)
+}
+
 /// Refreshes the metrics of the process.
 #[allow(clippy::cast_precision_loss)] // gauges are floats
 pub fn refresh_process() {
@@ -165,6 +177,8 @@ pub fn refresh_process() {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_engine::progress::JobState;
+
     #[test]
     fn the_page_in_docs_is_this_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
@@ -172,6 +186,35 @@ mod tests {
             std::fs::write(path, super::docs()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(path).unwrap(), super::docs(), "run the test again with UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn alerts_name_metrics_and_labels_that_there_are() {
+        let alerts = include_str!("../../docs/alerts.yml");
+        let told = include_str!("../../docs/operating.md");
+        let code: String = alerts.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+        let all = super::all();
+        let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+        let mut seen = 0;
+        for (at, _) in code.match_indices("tidemill_") {
+            let name = word(&code[at..]);
+            let metric = all.iter().find(|d| d.name == name.trim_end_matches("_bucket"));
+            let metric = metric.unwrap_or_else(|| panic!("there is no metric {name}"));
+            seen += 1;
+            let Some(selector) = code[at + name.len()..].strip_prefix('{') else { continue };
+            for matcher in selector.split_once('}').unwrap().0.split(',') {
+                let label = word(matcher);
+                assert!(metric.labels.contains(&label.as_str()), "{name} has no label {label}");
+                let states = matcher.split('"').nth(1).filter(|_| label == "state").into_iter();
+                for state in states.flat_map(|states| states.split('|')) {
+                    assert!(JobState::NAMES.contains(&state), "{name} has no state {state}");
+                }
+            }
+        }
+        assert!(seen >= 15, "{seen} metrics in alerts.yml");
+        for alert in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+            assert!(told.contains(&format!("`{alert}`")), "operating.md does not say what to do about {alert}");
+        }
     }
 
     #[test]

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use tidemill_engine::progress::{JobState, Snapshot};
 
+const NOT_POLLED: &str = "not_polled";
+const NOT_COMMITTED: &str = "not_committed";
+/// Every [`Stall::kind`].
+pub const STALLS: [&str; 2] = [NOT_POLLED, NOT_COMMITTED];
+
 /// A job that has work and does not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stall {
@@ -27,16 +32,16 @@ pub fn stall(snapshot: &Snapshot, now: Duration, max_age: Duration, stall_after:
     let quiet = now.saturating_sub(snapshot.polled_at.max(snapshot.landed_at));
     match snapshot.pending_since.map(|since| now.saturating_sub(since)) {
         Some(waiting) => (waiting > stall_after + max_age).then(|| Stall {
-            kind: "not_committed",
+            kind: NOT_COMMITTED,
             why: format!("records were taken {} s ago and nothing has been committed since", waiting.as_secs()),
         }),
         None if lag > 0 && quiet > stall_after => Some(Stall {
-            kind: "not_polled",
+            kind: NOT_POLLED,
             why: format!("the source has {lag} more records and none was taken for {} s", quiet.as_secs()),
         }),
         // Whoever hangs learns of no new end either.
         None => (unasked > stall_after).then(|| Stall {
-            kind: "not_polled",
+            kind: NOT_POLLED,
             why: format!("the source was not asked for records for {} s: its thread hangs", unasked.as_secs()),
         }),
     }

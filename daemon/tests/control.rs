@@ -34,6 +34,14 @@ fn pause_keeps_everything_committed_and_resume_goes_on() {
     let metrics = daemon.get("/metrics").1;
     assert!(metrics.contains("tidemill_job_state{job=\"a\",state=\"paused\"} 1"), "{metrics}");
     assert!(metrics.contains("tidemill_job_state{job=\"a\",state=\"running\"} 0"));
+    for never in [
+        "tidemill_stalls_total{job=\"a\",kind=\"not_committed\"} 0",
+        "tidemill_commits_total{job=\"a\",outcome=\"unknown\"} 0",
+        "tidemill_rejects_total{job=\"a\",stage=\"decode\",cause=\"not_json\",outcome=\"fail\"} 0",
+        "tidemill_data_loss_records_total{job=\"a\",topic=\"a\",partition=\"0\"} 0",
+    ] {
+        assert!(metrics.contains(never), "{never} is to be there before its first event: {metrics}");
+    }
     let b = daemon.job("b")["rows"].as_u64();
     assert!(daemon.post("/api/jobs/a/pause", 202)["done"].as_str().unwrap().contains("already"));
     assert!(daemon.post("/api/jobs/a/cut", 409)["error"].as_str().unwrap().contains("paused"));

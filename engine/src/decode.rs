@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::chunk::Chunk;
 use crate::format::{Decoder, Format, Reject, Stage};
+use crate::metrics::REFUSED_BY_OPERATOR;
 use crate::operator::{OperatorError, RowOperator};
 
 /// Chunks up to this size are decoded in some tenths of a millisecond.
@@ -80,7 +81,7 @@ impl DecodeStage {
                 Reject {
                     record: chunk.record(record).to_owned_record(),
                     stage: Stage::Sql,
-                    cause: "operator",
+                    cause: REFUSED_BY_OPERATOR,
                     error: error.message,
                 }
             }));

@@ -12,6 +12,11 @@ pub trait Format: Send + Sync {
 
     /// A decoder for one worker.
     fn decoder(&self) -> Box<dyn Decoder>;
+
+    /// Every [`Reject::cause`] that its decoders give.
+    fn causes(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// Decodes chunks one after the other. Keeps buffers between calls, and nothing of the records.

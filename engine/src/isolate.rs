@@ -13,6 +13,7 @@ use crate::chunk::{Chunk, OwnedRecord, Record};
 use crate::decode::{DecodeStage, DecodedChunk};
 use crate::format::{Reject, Stage};
 use crate::intake::ClosedWindow;
+use crate::metrics::REFUSED_BY_SINK;
 use crate::pipeline::{Cut, Pipeline, land};
 use crate::run::RunError;
 use crate::window::Facts;
@@ -95,7 +96,7 @@ impl Pipeline {
             RunError::Part { message, .. } => message.clone(),
             other => other.to_string(),
         };
-        self.reject(vec![Reject { record, stage: Stage::Sink, cause: "refused", error }]).await?;
+        self.reject(vec![Reject { record, stage: Stage::Sink, cause: REFUSED_BY_SINK, error }]).await?;
         self.land_here(cut).await
     }
 }

@@ -169,6 +169,7 @@ pub fn spawn(
     control: Control,
 ) -> std::io::Result<std::thread::JoinHandle<JobEnd>> {
     let (rows, windows) = split(&spec.operators);
+    progress.metrics.may_reject(spec.format.causes(), spec.on_error);
     let context = JobContext {
         stage: Arc::new(DecodeStage::new(spec.format.clone(), rows)),
         windows,
@@ -247,6 +248,9 @@ fn live(context: &JobContext) -> JobEnd {
             break JobEnd::Stopped;
         }
     };
+    if end == JobEnd::Finished || end == JobEnd::Stopped {
+        progress.left();
+    }
     match &end {
         JobEnd::Finished => progress.set_state(JobState::Finished, "everything up to the bound is in the sink"),
         JobEnd::Stopped => progress.set_state(JobState::Stopped, context.control.why_drained()),

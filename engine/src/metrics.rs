@@ -4,7 +4,9 @@
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
 use crate::format::Stage;
+use crate::job::OnError;
 use crate::partition::Partition;
+use crate::protocol::Answer;
 use crate::window::Cause;
 
 /// Kind of a metric.
@@ -59,9 +61,9 @@ table! {
     COMMITS = "tidemill_commits_total", Counter, Count, ["job", "outcome"], "Commits by outcome: landed, lost (another owner was faster), unknown (no answer), failed.";
     COMMIT_SECONDS = "tidemill_commit_seconds", Histogram, Seconds, ["job"], "Time from a window's cut to its rows being visible, waiting for the commit before it included.";
     FRESHNESS = "tidemill_freshness_seconds", Histogram, Seconds, ["job"], "Visible time less broker timestamp, of the oldest and the newest record of each window.";
-    LAG_RECORDS = "tidemill_lag_records", Gauge, Count, ["job", "topic", "partition"], "Records between what is dealt with and the newest known end: the position in the sink, or further where windows without rows wait up to a minute for the next commit.";
-    LAG_SECONDS = "tidemill_lag_seconds", Gauge, Seconds, ["job", "topic", "partition"], "Wall time less broker timestamp of the newest visible record while there is lag, else 0.";
-    POSITION = "tidemill_position", Gauge, Count, ["job", "topic", "partition"], "Next offset to read, as the sink holds it.";
+    LAG_RECORDS = "tidemill_lag_records", Gauge, Count, ["job", "topic", "partition"], "Records between what is dealt with and the newest known end: the position in the sink, or further where windows without rows wait up to a minute for the next commit. 0 for a partition that is no longer read here.";
+    LAG_SECONDS = "tidemill_lag_seconds", Gauge, Seconds, ["job", "topic", "partition"], "Wall time less broker timestamp of the newest visible record while there is lag, else 0; 0 for a partition that is no longer read here.";
+    POSITION = "tidemill_position", Gauge, Count, ["job", "topic", "partition"], "Next offset to read, as the sink holds it. Stays for a partition that is no longer read here: of several daemons the highest is right.";
     QUEUE_CHUNKS = "tidemill_queue_chunks", Gauge, Count, ["job"], "Chunks handed on by the intake and not yet written.";
     MEMORY = "tidemill_memory_bytes", Gauge, Bytes, ["job", "kind"], "Accounted memory by kind: prefetch (fetched records in the Kafka client, read every five seconds), chunks (raw records on their way to the sink), rows (the batch that was written last), encoders (files being written), messages (rows on their way into a Kafka transaction), sql (windows of queries).";
     REBALANCES = "tidemill_rebalances_total", Counter, Count, ["job", "kind"], "Changes of the assignment: revoked (in order) or lost (membership expired).";
@@ -116,10 +118,25 @@ pub(crate) struct JobMetrics {
     pub run_errors: Counter,
 }
 
+/// Why records are refused after the format, by stage: see [`Reject::cause`](crate::format::Reject::cause).
+pub(crate) const REFUSED_BY_OPERATOR: &str = "operator";
+pub(crate) const REFUSED_BY_SINK: &str = "refused";
+
 impl JobMetrics {
+    /// Counters whose labels are known before anything happens are there from now on, at 0: a rise from nothing to 1 is
+    /// none to a dashboard.
     pub(crate) fn new(job: &str) -> Self {
         let job = job.to_owned();
         let c = |name| counter!(name, "job" => job.clone());
+        for cause in Cause::ALL {
+            let _ = counter!(WINDOWS, "job" => job.clone(), "cause" => cause.as_str());
+        }
+        for answer in Answer::ALL {
+            let _ = counter!(COMMITS, "job" => job.clone(), "outcome" => answer.as_str());
+        }
+        for kind in ["revoked", "lost"] {
+            let _ = counter!(REBALANCES, "job" => job.clone(), "kind" => kind);
+        }
         Self {
             records: c(RECORDS),
             record_bytes: c(RECORD_BYTES),
@@ -145,13 +162,25 @@ impl JobMetrics {
         counter!(WINDOWS, "job" => self.job.clone(), "cause" => cause.as_str()).increment(1);
     }
 
-    pub(crate) fn commit(&self, outcome: &'static str) {
-        counter!(COMMITS, "job" => self.job.clone(), "outcome" => outcome).increment(1);
+    pub(crate) fn commit(&self, answer: Answer) {
+        counter!(COMMITS, "job" => self.job.clone(), "outcome" => answer.as_str()).increment(1);
     }
 
-    pub(crate) fn reject(&self, stage: Stage, cause: &'static str, outcome: &'static str) {
-        counter!(REJECTS, "job" => self.job.clone(), "stage" => stage.as_str(), "cause" => cause, "outcome" => outcome)
-            .increment(1);
+    pub(crate) fn reject(&self, stage: Stage, cause: &'static str, outcome: OnError) {
+        self.rejects(stage, cause, outcome).increment(1);
+    }
+
+    /// What this job may refuse is there from now on, at 0. `decode` are the causes of its format.
+    pub(crate) fn may_reject(&self, decode: &[&'static str], outcome: OnError) {
+        let later = [(Stage::Sql, REFUSED_BY_OPERATOR), (Stage::Sink, REFUSED_BY_SINK)];
+        for (stage, cause) in decode.iter().map(|cause| (Stage::Decode, *cause)).chain(later) {
+            let _ = self.rejects(stage, cause, outcome);
+        }
+    }
+
+    fn rejects(&self, stage: Stage, cause: &'static str, outcome: OnError) -> Counter {
+        let (job, outcome) = (self.job.clone(), outcome.as_str());
+        counter!(REJECTS, "job" => job, "stage" => stage.as_str(), "cause" => cause, "outcome" => outcome)
     }
 
     pub(crate) fn rebalance(&self, kind: &'static str) {
@@ -159,16 +188,28 @@ impl JobMetrics {
     }
 
     pub(crate) fn data_loss(&self, partition: &Partition, records: u64) {
-        counter!(DATA_LOSS, "job" => self.job.clone(), "topic" => partition.topic.to_string(), "partition" => partition.index.to_string())
-            .increment(records);
+        counter!(DATA_LOSS, &self.of(partition)).increment(records);
+    }
+
+    fn of(&self, partition: &Partition) -> [(&'static str, String); 3] {
+        [("job", self.job.clone()), ("topic", partition.topic.to_string()), ("partition", partition.index.to_string())]
+    }
+
+    /// A partition is read here from now on.
+    pub(crate) fn partition_came(&self, partition: &Partition) {
+        let _ = counter!(DATA_LOSS, &self.of(partition));
+    }
+
+    /// A partition is not read here any more: whatever lag it has is another's. A series cannot be taken back; the
+    /// position stays, below that of whoever goes on.
+    pub(crate) fn partition_went(&self, partition: &Partition) {
+        let labels = self.of(partition);
+        gauge!(LAG_RECORDS, &labels).set(0.0);
+        gauge!(LAG_SECONDS, &labels).set(0.0);
     }
 
     pub(crate) fn partition(&self, partition: &Partition, position: i64, lag: Option<i64>, lag_seconds: Option<f64>) {
-        let labels = [
-            ("job", self.job.clone()),
-            ("topic", partition.topic.to_string()),
-            ("partition", partition.index.to_string()),
-        ];
+        let labels = self.of(partition);
         #[allow(clippy::cast_precision_loss)] // a gauge is a float
         {
             gauge!(POSITION, &labels).set(position as f64);
@@ -184,6 +225,91 @@ impl JobMetrics {
     pub(crate) fn state(&self, states: &[&'static str], now: &'static str) {
         for state in states {
             gauge!(JOB_STATE, "job" => self.job.clone(), "state" => *state).set(f64::from(u8::from(*state == now)));
+        }
+    }
+}
+
+/// What a test's metrics come to: `name{label=value,…}` → value.
+#[cfg(test)]
+pub(crate) mod seen {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+    #[derive(Default)]
+    pub(crate) struct Seen(Mutex<[BTreeMap<String, Arc<AtomicU64>>; 2]>);
+
+    impl Seen {
+        pub(crate) fn counter(&self, series: &str) -> Option<u64> {
+            self.0.lock().unwrap()[0].get(series).map(|value| value.load(Ordering::Relaxed))
+        }
+
+        pub(crate) fn gauge(&self, series: &str) -> Option<f64> {
+            self.0.lock().unwrap()[1].get(series).map(|value| f64::from_bits(value.load(Ordering::Relaxed)))
+        }
+
+        fn value(&self, kind: usize, key: &Key) -> Arc<AtomicU64> {
+            let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let series = format!("{}{{{}}}", key.name(), labels.join(","));
+            self.0.lock().unwrap()[kind].entry(series).or_default().clone()
+        }
+    }
+
+    impl Recorder for Seen {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(self.value(0, key))
+        }
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(self.value(1, key))
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seen::Seen;
+    use super::*;
+
+    #[test]
+    fn a_fresh_job_has_its_counters_at_0() {
+        let seen = Seen::default();
+        metrics::with_local_recorder(&seen, || {
+            let job = JobMetrics::new("j");
+            job.may_reject(&["not_json"], OnError::Skip);
+            for series in [
+                "tidemill_records_total{job=j}",
+                "tidemill_run_errors_total{job=j}",
+                "tidemill_commits_total{job=j,outcome=landed}",
+                "tidemill_commits_total{job=j,outcome=lost}",
+                "tidemill_commits_total{job=j,outcome=unknown}",
+                "tidemill_commits_total{job=j,outcome=failed}",
+                "tidemill_rebalances_total{job=j,kind=revoked}",
+                "tidemill_rebalances_total{job=j,kind=lost}",
+                "tidemill_windows_total{job=j,cause=age}",
+                "tidemill_rejects_total{job=j,stage=decode,cause=not_json,outcome=skip}",
+                "tidemill_rejects_total{job=j,stage=sql,cause=operator,outcome=skip}",
+                "tidemill_rejects_total{job=j,stage=sink,cause=refused,outcome=skip}",
+            ] {
+                assert_eq!(seen.counter(series), Some(0), "{series}");
+            }
+            job.reject(Stage::Decode, "not_json", OnError::Skip);
+            job.commit(Answer::Lost);
+            job.rebalance("lost");
+        });
+        for series in [
+            "tidemill_rejects_total{job=j,stage=decode,cause=not_json,outcome=skip}",
+            "tidemill_commits_total{job=j,outcome=lost}",
+            "tidemill_rebalances_total{job=j,kind=lost}",
+        ] {
+            assert_eq!(seen.counter(series), Some(1), "the very series that was there: {series}");
         }
     }
 }

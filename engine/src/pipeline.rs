@@ -330,7 +330,7 @@ impl Pipeline {
     pub(crate) async fn reject(&mut self, mut rejects: Vec<Reject>) -> Result<(), RunError> {
         // In the source's order, whoever refused them.
         rejects.sort_by(|a, b| (&a.record.partition, a.record.offset).cmp(&(&b.record.partition, b.record.offset)));
-        let outcome = self.parts.on_error.as_str();
+        let outcome = self.parts.on_error;
         let now = self.parts.clock.now();
         let (new, over) = self.parts.rejects.lock().unwrap_or_else(PoisonError::into_inner).count(&rejects, now);
         for r in &new {
@@ -447,7 +447,7 @@ impl Pipeline {
         }
         let passed = joined.passed(&sink.held, &self.parts.partitions);
         let (newest, span) = times(&self.parts.partitions, &joined.cut().window);
-        self.parts.progress.window_held_back(passed, span, &newest);
+        self.parts.progress.window_held_back(&passed, span, &newest);
         joined.published();
         self.held_back = Some(joined);
         (self.spent, self.stamps) = (Spent::default(), Stamps::default());
@@ -554,7 +554,7 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         // A commit in flight is left alone: it lands or it does not, and `recover` will say.
         if self.committing.is_some() {
-            self.parts.progress.metrics.commit("unknown");
+            self.parts.progress.metrics.commit(Answer::Unknown);
         }
     }
 }
@@ -634,7 +634,7 @@ async fn commit_to(
     let mut result = to.sink.commit(staged, &ranges).await;
     let answer = Answer::of(&result);
     if !protocol::answered(&mut to.held, &ranges, answer) {
-        progress.metrics.commit(answer.as_str());
+        progress.metrics.commit(answer);
     }
     if let Err(error) = &mut result
         && error.reaction == Reaction::BadRow

@@ -11,6 +11,7 @@ use crate::demand::Demand;
 use crate::forecast::Forecast;
 use crate::metrics::JobMetrics;
 use crate::partition::{Partition, Positions};
+use crate::protocol::Answer;
 use crate::sink::Receipt;
 use crate::window::Cause;
 
@@ -185,6 +186,15 @@ fn age(wall: i64, ms: i64) -> f64 {
     (wall - ms).max(0) as f64 / 1000.0
 }
 
+/// Moves positions to those that a sink holds now, which may hold others' too.
+fn take(positions: &mut Positions, held: &Positions) {
+    for (partition, at) in &mut positions.0 {
+        if let Some(held) = held.get(partition) {
+            at.clone_from(held);
+        }
+    }
+}
+
 impl Progress {
     /// Progress of `job`, starting now.
     #[must_use]
@@ -277,9 +287,16 @@ impl Progress {
         self.update(|s| s.next_try_ms = Some(at));
     }
 
-    pub(crate) fn run_begins(&self, positions: Positions) {
+    /// A run begins on these partitions. `held` is what the sink holds, of others too.
+    pub(crate) fn run_begins<'p>(&self, here: impl Iterator<Item = &'p Partition>, held: &Positions) {
         self.metrics.runs.increment(1);
         let now = self.clock.now();
+        let positions: Positions =
+            here.filter_map(|partition| Some((partition.clone(), held.get(partition)?.clone()))).collect();
+        for (partition, _) in positions.iter() {
+            self.metrics.partition_came(partition);
+        }
+        self.gone(|partition| positions.get(partition).is_none());
         self.update(|s| {
             s.passed = positions.clone();
             s.positions = positions;
@@ -289,6 +306,22 @@ impl Progress {
             s.landed_at = now;
             s.polled_at = now;
             s.asked_at = now;
+        });
+    }
+
+    /// The job is over, and its partitions are left to others or to nobody.
+    pub(crate) fn left(&self) {
+        self.gone(|_| true);
+    }
+
+    /// Partitions that were read here and are not any more: what is newest of them is another's to say.
+    fn gone(&self, is_gone: impl Fn(&Partition) -> bool) {
+        let mut newest = self.newest_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.retain(|partition, _| !is_gone(partition));
+        self.update(|s| {
+            for (partition, _) in s.positions.iter().filter(|(partition, _)| is_gone(partition)) {
+                self.metrics.partition_went(partition);
+            }
         });
     }
 
@@ -370,10 +403,15 @@ impl Progress {
     }
 
     /// A window without rows waits for the next commit: there is nothing to make visible, and nothing pending.
-    pub(crate) fn window_held_back(&self, passed: Positions, span_ms: Option<(i64, i64)>, newest: &[(Partition, i64)]) {
+    pub(crate) fn window_held_back(
+        &self,
+        passed: &Positions,
+        span_ms: Option<(i64, i64)>,
+        newest: &[(Partition, i64)],
+    ) {
         self.dealt_with(span_ms, newest, self.clock.wall_ms());
         self.update(|s| {
-            s.passed = passed;
+            take(&mut s.passed, passed);
             s.pending_since = None;
         });
     }
@@ -392,15 +430,15 @@ impl Progress {
         let (now, wall) = (self.clock.now(), self.clock.wall_ms());
         let seconds = now.saturating_sub(window.cut_at).as_secs_f64();
         let m = &self.metrics;
-        m.commit("landed");
+        m.commit(Answer::Landed);
         m.commit_seconds.record(seconds);
         m.rows.increment(window.receipt.rows);
         m.sink_bytes.increment(window.receipt.bytes);
         m.sink_files.increment(window.receipt.files);
         self.dealt_with(window.span_ms, window.newest_ms, wall);
         self.update(|s| {
-            s.positions = window.positions.clone();
-            s.passed = window.positions.clone();
+            take(&mut s.positions, window.positions);
+            take(&mut s.passed, window.positions);
             s.rows += window.receipt.rows;
             s.files += window.receipt.files;
             s.landed += 1;
@@ -429,7 +467,55 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::seen::Seen;
     use crate::partition::Position;
+
+    #[test]
+    fn a_partition_that_went_has_no_lag_here_and_keeps_its_position() {
+        let (seen, clock) = (Seen::default(), Clock::held(100_000));
+        let (kept, went) = (Partition::new("t", 0), Partition::new("t", 1));
+        let ends = |of: &[&Partition]| of.iter().map(|p| ((*p).clone(), 9)).collect::<BTreeMap<_, _>>();
+        // The sink holds positions of the whole job, whatever is assigned here.
+        let held = |at| -> Positions { [&kept, &went].map(|p| (p.clone(), Position::at(at))).into_iter().collect() };
+        let gauge = |name: &str, p| seen.gauge(&format!("tidemill_{name}{{job=j,topic=t,partition={p}}}"));
+        metrics::with_local_recorder(&seen, || {
+            let progress = Progress::new("j", clock);
+            progress.run_begins([&kept, &went].into_iter(), &held(4));
+            let lost = "tidemill_data_loss_records_total{job=j,topic=t,partition=1}";
+            assert_eq!(seen.counter(lost), Some(0), "there before the first loss");
+            progress.window_landed(&LandedWindow {
+                cause: Cause::Age,
+                records: 1,
+                receipt: &Receipt::default(),
+                cut_at: Duration::ZERO,
+                span_ms: Some((40_000, 40_000)),
+                newest_ms: &[(kept.clone(), 40_000), (went.clone(), 40_000)],
+                positions: &held(5),
+            });
+            progress.saw_ends(ends(&[&kept, &went]));
+            for p in [0, 1] {
+                assert_eq!((gauge("lag_records", p), gauge("lag_seconds", p)), (Some(4.0), Some(60.0)));
+            }
+
+            progress.run_begins([&kept].into_iter(), &held(5));
+            progress.saw_ends(ends(&[&kept]));
+            assert_eq!((gauge("lag_records", 0), gauge("lag_seconds", 0)), (Some(4.0), Some(60.0)));
+            assert_eq!((gauge("lag_records", 1), gauge("lag_seconds", 1)), (Some(0.0), Some(0.0)));
+            assert_eq!(gauge("position", 1), Some(5.0), "below that of whoever goes on");
+            assert_eq!(progress.snapshot().positions.len(), 1);
+
+            progress.run_begins([&kept, &went].into_iter(), &held(6));
+            progress.saw_ends(ends(&[&kept, &went]));
+            assert_eq!(
+                (gauge("lag_records", 1), gauge("lag_seconds", 1)),
+                (Some(3.0), Some(0.0)),
+                "nothing newer known"
+            );
+
+            progress.left();
+            assert_eq!((gauge("lag_records", 0), gauge("lag_seconds", 0)), (Some(0.0), Some(0.0)));
+        });
+    }
 
     #[test]
     fn a_stall_is_over_with_a_commit_or_when_nothing_is_left_to_do() {
@@ -441,7 +527,7 @@ mod tests {
         let ends = |end| [(p.clone(), end)].into_iter().collect::<BTreeMap<_, _>>();
 
         progress.stalled("why");
-        progress.run_begins(positions.clone());
+        progress.run_begins([&p].into_iter(), &positions);
         progress.saw_ends(BTreeMap::new());
         assert!(stalled(), "a new run that knows no end yet proves nothing");
         progress.saw_ends(ends(9));
@@ -464,7 +550,7 @@ mod tests {
         assert!(!stalled(), "something was committed");
 
         progress.stalled("why");
-        progress.run_begins(Positions::default());
+        progress.run_begins([].into_iter(), &positions);
         progress.saw_ends(BTreeMap::new());
         assert!(!stalled(), "its partitions are elsewhere now");
 

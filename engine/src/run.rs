@@ -130,7 +130,9 @@ pub(crate) fn run(context: &JobContext, source: &mut dyn Source) -> Result<RunEn
     }
     let here = begun.from.len();
     progress.demand.run_begins(here, source.partitions_in_all().unwrap_or(here));
-    progress.run_begins(begun.sink.as_ref().map(|s| s.held.clone()).unwrap_or_default());
+    let nothing = Positions::default();
+    let held = begun.sink.as_ref().map_or(&nothing, |sink| &sink.held);
+    progress.run_begins(begun.from.iter().map(|(partition, _)| partition), held);
     let why = match here {
         0 => "no partition is assigned here, standing by".to_owned(),
         n => format!("reading {n} partitions"),

@@ -56,6 +56,21 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Rows,
+        Self::Bytes,
+        Self::Age,
+        Self::Idle,
+        Self::Memory,
+        Self::Revoke,
+        Self::End,
+        Self::Stop,
+        Self::Pause,
+        Self::Request,
+        Self::Schema,
+    ];
+
     /// Its name in metrics and the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -42,9 +42,20 @@ impl Cause {
         Self::Range,
     ];
 
+    /// Their names.
+    pub(crate) const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut i = 0;
+        while i < names.len() {
+            names[i] = Self::ALL[i].as_str();
+            i += 1;
+        }
+        names
+    };
+
     /// Its name, as [`Reject::cause`](tidemill_engine::format::Reject::cause) has it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tombstone => "tombstone",
             Self::TooLarge => "too_large",

@@ -119,4 +119,8 @@ impl Format for JsonFormat {
             Arc::clone(&self.unknown),
         ))
     }
+
+    fn causes(&self) -> &'static [&'static str] {
+        &Cause::NAMES
+    }
 }

@@ -167,6 +167,10 @@ impl Supervisor {
             control: self.control(),
             settings: planned.settings.clone(),
         });
+        for kind in ready::STALLS {
+            // There at 0 before the first one: a rise from nothing is none to a dashboard.
+            let _ = crate::metrics::stalls(&planned.name, kind);
+        }
         job.progress.set_state(JobState::Waiting, "it is about to start");
         self.shared.publish(job.clone());
         let name = planned.name.clone();
@@ -413,7 +417,7 @@ impl Supervisor {
         }
         managed.healed_at = Some(now);
         tracing::error!(job = name, stall = stall.kind, why = stall.why, "stalled, its run starts anew");
-        metrics::counter!(crate::metrics::STALLS, "job" => name.to_owned(), "kind" => stall.kind).increment(1);
+        crate::metrics::stalls(name, stall.kind).increment(1);
         managed.start_anew(managed.planned.clone(), format!("it stalled: {}", stall.why), now + STALLED_DRAIN_WITHIN);
     }
 

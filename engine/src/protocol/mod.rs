@@ -130,6 +130,9 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Landed, Self::Lost, Self::Failed, Self::Unknown];
+
     /// The answer that a sink's result is.
     #[must_use]
     pub fn of(result: &Result<Commit, SinkError>) -> Self {
