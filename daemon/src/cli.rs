@@ -137,6 +137,12 @@ enum Command {
         /// Cut early when no record came for this long, or `none`.
         #[arg(long)]
         idle: Option<String>,
+        /// Hold the window that the job's tuner chose last; it goes on learning.
+        #[arg(long, conflicts_with = "thaw")]
+        freeze: bool,
+        /// Let the tuner choose again.
+        #[arg(long)]
+        thaw: bool,
         #[command(flatten)]
         daemon: Daemon,
     },
@@ -187,6 +193,7 @@ fn window(
     max_rows: Option<u64>,
     max_bytes: Option<String>,
     idle: Option<String>,
+    tuning: Option<&str>,
 ) -> serde_json::Map<String, serde_json::Value> {
     let idle = idle.map(|idle| if idle == "none" { serde_json::Value::Null } else { idle.into() });
     [
@@ -194,6 +201,7 @@ fn window(
         ("max_rows", max_rows.map(Into::into)),
         ("max_bytes", max_bytes.map(Into::into)),
         ("idle", idle),
+        ("tuning", tuning.map(Into::into)),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -265,8 +273,10 @@ pub fn main() -> ExitCode {
         Command::Drain(told) => told.run("drain"),
         Command::Restart(told) => told.run("restart"),
         Command::Cut(told) => told.run("cut"),
-        Command::Window { job, max_age, max_rows, max_bytes, idle, daemon } => {
-            client::run(&daemon, &Request::Window { job, bounds: window(max_age, max_rows, max_bytes, idle) })
+        Command::Window { job, max_age, max_rows, max_bytes, idle, freeze, thaw, daemon } => {
+            let tuning = [(freeze, "frozen"), (thaw, "on")].into_iter().find(|(asked, _)| *asked).map(|(_, told)| told);
+            let bounds = window(max_age, max_rows, max_bytes, idle, tuning);
+            client::run(&daemon, &Request::Window { job, bounds })
         }
         Command::Explain { job, daemon } => client::run(&daemon, &Request::Explain(job)),
         Command::Simulate(arguments) => simulate::run(&arguments),

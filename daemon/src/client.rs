@@ -388,8 +388,9 @@ fn details(job: &Value) -> String {
 
 fn window(window: &Value) -> String {
     let idle = window["idle_seconds"].as_f64().map_or_else(|| "none".to_owned(), |s| format!("{s} s"));
+    let tuning = window["tuning"].as_str().map_or_else(String::new, |tuning| format!(", tuning {tuning}"));
     format!(
-        "window: max_age {} s, max_rows {}, max_bytes {}, idle {idle}\n",
+        "window: max_age {} s, max_rows {}, max_bytes {}, idle {idle}{tuning}\n",
         window["max_age_seconds"], window["max_rows"], window["max_bytes"]
     )
 }

@@ -186,6 +186,44 @@ fn window_bounds_change_without_a_new_run_and_a_cut_comes_at_once() {
 }
 
 #[test]
+fn a_person_holds_the_window_of_a_tuner_and_lets_it_go() {
+    let tuned = generator("a", "window = { freshness = \"2s\" }", "rate = 1000");
+    let mut daemon = Daemon::start("", &format!("{tuned}{}", generator("b", "", "rate = 100")));
+    daemon.until("a", |job| job["commits_landed"].as_u64() > Some(1));
+    assert_eq!(daemon.job("a")["window"]["tuning"], "on");
+    assert_eq!(daemon.job("b")["window"]["tuning"], Value::Null);
+    let told = daemon.cli(&["window", "a", "--freeze"], &[]);
+    assert!(told.code == 0 && told.out.contains("tuning frozen"), "{told:?}");
+    let state = |daemon: &mut Daemon| daemon.get_json("/api/jobs/a/tuning")["tuning"]["choice"]["state"].clone();
+    assert_eq!(state(&mut daemon), "frozen");
+    assert!(daemon.get("/metrics").1.contains("tidemill_tuning_state{job=\"a\",state=\"frozen\"} 1"));
+    let held = daemon.get_json("/api/jobs/a/tuning")["tuning"]["choice"]["line"].clone();
+    let landed = daemon.job("a")["commits_landed"].as_u64().unwrap();
+    daemon.until("a", |job| job["commits_landed"].as_u64() > Some(landed + 2));
+    assert_eq!(daemon.get_json("/api/jobs/a/tuning")["tuning"]["choice"]["line"], held);
+    daemon.cli(&["restart", "a", "--wait", "20"], &[]);
+    assert_eq!(daemon.job("a")["window"]["tuning"], "frozen", "a new run changes nothing about it");
+    let told = daemon.cli(&["window", "a", "--thaw", "--max-age", "1s"], &[]);
+    assert!(told.code == 0 && told.out.contains("tuning on"), "{told:?}");
+    assert_ne!(state(&mut daemon), "frozen");
+    assert_eq!(daemon.job("a")["window"]["caps"]["max_age_seconds"], 1.0);
+
+    for (job, body, status, part) in [
+        ("a", r#"{"tuning": "of"}"#, 400, "expected \"frozen\""),
+        ("a", r#"{"tuning": null}"#, 400, "expected \"frozen\""),
+        ("b", r#"{"tuning": "frozen", "max_rows": 9}"#, 409, "no tuner that chooses"),
+    ] {
+        let (found, answer) = daemon.send("PATCH", &format!("/api/jobs/{job}/window"), &[JSON], body);
+        assert_eq!(found, status, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(part), "{answer}");
+    }
+    assert_eq!(daemon.job("b")["window"]["max_rows"], 500_000, "refused whole");
+    assert_eq!(daemon.cli(&["window", "a", "--freeze", "--thaw"], &[]).code, 2);
+    daemon.stop();
+    daemon.assert_each_row_once("a");
+}
+
+#[test]
 fn groups_are_told_together() {
     let mut daemon = two();
     let groups = daemon.get_json("/api/groups");

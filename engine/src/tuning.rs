@@ -317,6 +317,19 @@ impl Tuning {
         Duration::from_secs_f64(self.target)
     }
 
+    /// A person holds the window as it is, or lets the tuner choose again. It goes on learning either way.
+    pub fn freeze(&self, frozen: bool) {
+        let inner = &mut *self.inner();
+        inner.tuner.freeze(frozen);
+        self.apply(inner);
+    }
+
+    /// Whether a person holds the window.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.inner().tuner.is_frozen()
+    }
+
     /// The PI loop chooses from now on, whatever the model knows: for measurements.
     pub fn by_pi_alone(&self) {
         self.inner().tuner.by_pi_alone();

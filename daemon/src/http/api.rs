@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidemill_config as config;
 use tidemill_engine::progress::{JobState, Snapshot};
+use tidemill_engine::tuning::{Tuning, TuningMode};
 use tidemill_engine::window::WindowBounds;
 
 use crate::jobs::{RunningJob, Shared};
@@ -84,7 +85,17 @@ pub(super) fn partitions(s: &Snapshot) -> Vec<Value> {
 pub(super) fn window(job: &RunningJob) -> Value {
     let mut window = bounds(&job.bounds.get());
     window["caps"] = bounds(&job.bounds.caps());
+    window["tuning"] = job.tuning.as_ref().map(|tuning| tuned(tuning)).into();
     window
+}
+
+/// What becomes of a tuner's choices.
+fn tuned(tuning: &Tuning) -> &'static str {
+    match tuning.mode() {
+        TuningMode::Observe => "observe",
+        TuningMode::On if tuning.is_frozen() => "frozen",
+        TuningMode::On => "on",
+    }
 }
 
 /// Bounds, as numbers.

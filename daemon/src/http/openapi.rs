@@ -26,6 +26,8 @@ const fn route(
 
 const NO_JOB: (&str, &str) = ("404", "There is no such job.");
 const NO_GROUP: (&str, &str) = ("404", "There is no such group.");
+const WRONG_BODY: (&str, &str) = ("400", "The body is wrong; the error says how.");
+const NO_TUNER: (&str, &str) = ("409", "`tuning` is given, and no tuner chooses the windows of this job.");
 const CONFLICT: (&str, &str) = ("409", "Not in the state that the job is in; the error says which.");
 
 /// All operations. `{verb}` stands for each verb.
@@ -53,20 +55,21 @@ pub(super) const ROUTES: &[Route] = &[
         "get",
         "/api/jobs/{name}/window",
         "The bounds of its windows.",
-        &[("200", "The bounds that hold, and the caps."), NO_JOB],
+        &[("200", "The bounds that hold, the caps, and what becomes of the tuner's choices."), NO_JOB],
     ),
     route(
         "put",
         "/api/jobs/{name}/window",
         "Sets all bounds of its windows. They hold at once, without a new run, until they are changed again, in the \
-         configuration too, or the daemon restarts.",
-        &[("200", "The bounds, and the former ones."), ("400", "The body is wrong; the error says how."), NO_JOB],
+         configuration too, or the daemon restarts. `tuning`: `frozen` holds the window that a tuner chose last, `on` \
+         lets it choose again.",
+        &[("200", "The bounds, and the former ones."), WRONG_BODY, NO_JOB, NO_TUNER],
     ),
     route(
         "patch",
         "/api/jobs/{name}/window",
         "Changes the bounds that are given.",
-        &[("200", "The bounds, and the former ones."), ("400", "The body is wrong; the error says how."), NO_JOB],
+        &[("200", "The bounds, and the former ones."), WRONG_BODY, NO_JOB, NO_TUNER],
     ),
     route(
         "post",
@@ -148,6 +151,7 @@ pub(super) fn document() -> Value {
                         "max_rows": {"type": "integer", "minimum": 1},
                         "max_bytes": {"type": ["string", "integer"], "examples": ["64MiB"]},
                         "idle": {"type": ["string", "null"], "examples": ["200ms"]},
+                        "tuning": {"type": "string", "enum": ["frozen", "on"]},
                     },
                 },
             },

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tidemill_config as config;
+use tidemill_engine::tuning::TuningMode;
 
 use super::{Ctx, api, guard};
 use crate::jobs::RunningJob;
@@ -94,37 +95,55 @@ pub(super) async fn set_window(
     body: Bytes,
 ) -> Response {
     let Some(job) = context.shared.job(&name) else { return refuse(&context, &Refused::NoJob(name)) };
-    match window(&job, &body, method == axum::http::Method::PUT) {
-        Err(why) => fail(StatusCode::BAD_REQUEST, &why),
-        Ok(window) => {
-            let former = job.bounds.set(wire::window(&window));
-            tracing::info!(job = name, window = ?wire::window(&window), ?former, "window bounds set by {WHO}");
-            axum::Json(json!({"job": name, "window": api::window(&job), "former": api::bounds(&former)}))
-                .into_response()
+    let (window, frozen) = match window(&job, &body, method == axum::http::Method::PUT) {
+        Err(why) => return fail(StatusCode::BAD_REQUEST, &why),
+        Ok(asked) => asked,
+    };
+    let tuning = job.tuning.as_ref().filter(|tuning| tuning.mode() == TuningMode::On);
+    match (frozen, tuning) {
+        (None, _) => {}
+        (Some(frozen), Some(tuning)) => {
+            tuning.freeze(frozen);
+            tracing::info!(job = name, frozen, "tuning of the window set by {WHO}");
+        }
+        (Some(_), None) => {
+            let why = format!("job `{name}` has no tuner that chooses its windows: nothing to freeze or thaw");
+            return fail(StatusCode::CONFLICT, &why);
         }
     }
+    let former = job.bounds.set(wire::window(&window));
+    if former != job.bounds.caps() {
+        tracing::info!(job = name, window = ?wire::window(&window), ?former, "window bounds set by {WHO}");
+    }
+    axum::Json(json!({"job": name, "window": api::window(&job), "former": api::bounds(&former)})).into_response()
 }
 
-/// The window settings that a body asks for.
-fn window(job: &RunningJob, body: &[u8], whole: bool) -> Result<config::Window, String> {
-    const KEYS: &[&str] = &["max_age", "max_rows", "max_bytes", "idle"];
+/// The window settings that a body asks for, and whether the tuner is to be held (`None`: as it is).
+fn window(job: &RunningJob, body: &[u8], whole: bool) -> Result<(config::Window, Option<bool>), String> {
+    const KEYS: &[&str] = &["max_age", "max_rows", "max_bytes", "idle", "tuning"];
     let expected = || {
         format!(
             "expected a JSON object with {}, such as {{\"max_age\": \"5s\", \"max_bytes\": \"64MiB\", \"idle\": null}}",
             if whole {
-                "max_age, max_rows, max_bytes and perhaps idle"
+                "max_age, max_rows, max_bytes and perhaps idle and tuning"
             } else {
-                "one or more of max_age, max_rows, max_bytes, idle"
+                "one or more of max_age, max_rows, max_bytes, idle, tuning"
             }
         )
     };
-    let given: Map<String, Value> = serde_json::from_slice(body).map_err(|e| format!("{}; {e}", expected()))?;
+    let mut given: Map<String, Value> = serde_json::from_slice(body).map_err(|e| format!("{}; {e}", expected()))?;
     if let Some(unknown) = given.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("unknown key `{unknown}`: {}", expected()));
     }
     if given.is_empty() || (whole && KEYS[..3].iter().any(|key| !given.contains_key(*key))) {
         return Err(expected());
     }
+    let frozen = match given.remove("tuning").as_ref().map(|told| told.as_str()) {
+        None => None,
+        Some(Some("frozen")) => Some(true),
+        Some(Some("on")) => Some(false),
+        Some(_) => return Err("tuning: expected \"frozen\" (hold the window as it is) or \"on\"".into()),
+    };
     let caps = job.bounds.caps();
     let mut window = job.settings.window.clone();
     (window.max_age, window.max_rows, window.max_bytes, window.idle) =
@@ -155,7 +174,7 @@ fn window(job: &RunningJob, body: &[u8], whole: bool) -> Result<config::Window, 
     ];
     match zero.iter().find(|(_, zero)| *zero) {
         Some((key, _)) => Err(format!("{key}: expected more than 0")),
-        None => Ok(window),
+        None => Ok((window, frozen)),
     }
 }
 

@@ -347,12 +347,21 @@ impl Tuner {
         self.pi = Pi::new(0.85 * self.target, self.choice.window);
     }
 
-    /// Holds the window as it is, or lets it go.
+    /// Holds the window as it is, or lets it go. A held tuner goes on learning.
     pub fn freeze(&mut self, frozen: bool) {
-        self.frozen = frozen;
+        let was = std::mem::replace(&mut self.frozen, frozen);
         if frozen {
             self.choice.state = State::Frozen;
+        } else if was {
+            self.choice.state = State::Warming;
+            self.choose(self.choice.window);
         }
+    }
+
+    /// Whether a person holds the window.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
     }
 
     /// Learns from a window and chooses the next.

@@ -6,7 +6,7 @@ use super::outlook::Scene;
 use super::policy::{Fixed, PiPolicy};
 use super::ratios::Ratios;
 use super::simulator::{Outcome, SimulatedSink, run};
-use super::{Caps, Cost, Line, State, Tuner};
+use super::{Caps, Cost, Landed, Line, State, Tuner};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -28,6 +28,40 @@ fn one_setting_fits_a_fast_and_a_slow_sink() {
         assert!(outcome.in_target() >= 0.99, "fixed cost {fixed} s: {:.4} in target", outcome.in_target());
         assert!(outcome.windows.len() <= most, "fixed cost {fixed} s: {} commits", outcome.windows.len());
     }
+}
+
+#[test]
+fn a_held_window_stays_while_costs_are_learned_and_follows_once_it_is_let_go() {
+    let trace = Trace::of(600.0, 200.0, |_| 20e3);
+    let (_, mut tuner) = tuned(&trace, &SimulatedSink::new(COST), 10.0, 1);
+    let before = *tuner.choice();
+    assert_ne!(before.state, State::Frozen);
+    tuner.freeze(true);
+    let slower = |now: f64| Landed {
+        now,
+        rows: 20e3 * before.window,
+        bytes: 0.0,
+        filled: before.window,
+        since_cut: before.window,
+        after: 3.0,
+        cost: 3.0,
+        oldest: Some(before.window + 3.0),
+        counted: 20e3 * before.window,
+        late: 0.0,
+        backlog: 0.0,
+    };
+    let learned = tuner.windows();
+    for i in 0..40 {
+        if i == 0 {
+            tuner.glance(1e6, 0.5);
+        }
+        tuner.learn(&slower(600.0 + 10.0 * f64::from(i)));
+        assert_eq!((tuner.choice().state, tuner.choice().line), (State::Frozen, before.line));
+    }
+    assert_eq!(tuner.windows(), learned + 40, "it goes on learning");
+    tuner.freeze(false);
+    assert!(tuner.choice().window < 0.9 * before.window, "{:?} after {before:?}", tuner.choice());
+    assert_ne!(tuner.choice().state, State::Frozen);
 }
 
 #[test]

@@ -42,8 +42,12 @@ fn windows_tune_themselves_to_a_freshness() {
     assert!(metrics.sum("tidemill_tuning_window_seconds", &job).unwrap() >= 0.1);
     assert!(metrics.sum("tidemill_freshness_p99_seconds", &job).unwrap() > 0.0);
     assert_eq!(metrics.sum("tidemill_tuning_state", &job), Some(1.0), "in one state");
-    let explained = run(&["explain", "fresh", "--http", &format!("127.0.0.1:{}", daemon.http_port(LIMIT).unwrap())]);
+    let address = format!("127.0.0.1:{}", daemon.http_port(LIMIT).unwrap());
+    let explained = run(&["explain", "fresh", "--http", &address]);
     assert!(explained.contains("freshness 6.0 s is asked for"), "{explained}");
+    assert!(run(&["window", "fresh", "--freeze", "--http", &address]).contains("tuning frozen"));
+    assert!(run(&["explain", "fresh", "--http", &address]).contains("held by a person"));
+    assert!(run(&["window", "fresh", "--thaw", "--http", &address]).contains("tuning on"));
     daemon.term(LIMIT).unwrap();
 
     let found = Freshness::read(&place.path().join("out"), "fresh", &stamps, 0).unwrap();
