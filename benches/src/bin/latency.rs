@@ -21,6 +21,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
+use tidemill_benches::binaries;
 use tidemill_benches::measure;
 use tidemill_benches::report::write_json;
 use tidemill_benches::topic::{self, PARTITIONS};
@@ -54,9 +55,12 @@ struct Args {
     /// Where to write the figures as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// The daemon; else the one built beside this binary.
+    /// The daemon; else the one that is built beside this binary.
     #[arg(long)]
     daemon: Option<PathBuf>,
+    /// Take the daemon beside this binary as it is, without building it first.
+    #[arg(long)]
+    no_build: bool,
 }
 
 /// Times of many messages, in ms.
@@ -108,13 +112,22 @@ fn main() -> Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("this is not a release build: its figures are not to be published");
     }
+    let daemon = match &args.daemon {
+        Some(path) => std::path::absolute(path)?,
+        None => {
+            if !args.no_build {
+                binaries::build()?;
+            }
+            binaries::beside("tidemill")?
+        }
+    };
     let kafka = Kafka::at(args.brokers.as_deref())?;
     let brokers = kafka.brokers();
     let name = format!("tidemill-latency-{:08x}", rand::random::<u32>());
     let (input, output) = (format!("{name}-in"), format!("{name}-out"));
     topic::create(brokers, &input)?;
     topic::create(brokers, &output)?;
-    let measured = measure(&args, brokers, &name, &input, &output);
+    let measured = measure(&args, &daemon, brokers, &name, &input, &output);
     if !kafka.is_own() {
         topic::delete(brokers, &input)?;
         topic::delete(brokers, &output)?;
@@ -133,7 +146,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn measure(args: &Args, brokers: &str, name: &str, input: &str, output: &str) -> Result<Report> {
+fn measure(args: &Args, daemon: &Path, brokers: &str, name: &str, input: &str, output: &str) -> Result<Report> {
     let begun = Instant::now();
     let plain = flow(args, brokers, input, input, begun, args.seconds.min(15))?;
     let empty_transaction = transactions(brokers, name, output, input, 0)?;
@@ -141,11 +154,7 @@ fn measure(args: &Args, brokers: &str, name: &str, input: &str, output: &str) ->
     let scratch = tempfile::Builder::new().prefix("tidemill-latency-").tempdir()?;
     let file = scratch.path().join("tidemill.toml");
     fs::write(&file, config(args, brokers, name, input, output, scratch.path()))?;
-    let daemon = match &args.daemon {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("tidemill"),
-    };
-    let mut command = Command::new(&daemon);
+    let mut command = Command::new(daemon);
     command.args(["run", "--log-format", "text", "--config"]).arg(&file).current_dir(scratch.path());
     let log = scratch.path().join("log");
     let mut process =

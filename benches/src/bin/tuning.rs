@@ -3,14 +3,17 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // what it is for
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use tidemill_benches::evaluate;
-use tidemill_integration_tests::daemon::Daemon;
+use tidemill_integration_tests::daemon::{Daemon, binary};
 use tidemill_integration_tests::freshness::{self, Freshness};
 use tidemill_integration_tests::kafka::Kafka;
+
+/// Longest wait for a daemon's first run.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Measures the tuner.
 #[derive(Parser)]
@@ -127,7 +130,8 @@ impl Run<'_> {
             ("TIDEMILL_TEST_TUNER", if self.policy == "pi" { "pi" } else { "" }),
         ];
         let mut daemon = Daemon::spawn(&home, &freshness::config(kafka.brokers(), &topic, &root, &window), &env)?;
-        daemon.http_port(Duration::from_secs(60))?;
+        daemon.http_port(STARTS_WITHIN)?;
+        is_slowed(&daemon)?;
         std::thread::sleep(Duration::from_secs(5));
         #[allow(clippy::cast_precision_loss)] // seconds
         let length = self.seconds as f64;
@@ -168,6 +172,22 @@ impl Run<'_> {
             found.commits
         ))
     }
+}
+
+/// A release build knows nothing of slow commits and would be measured as it is.
+fn is_slowed(daemon: &Daemon) -> Result<()> {
+    let begun = Instant::now();
+    while !daemon.log().contains("commits are slowed down, for a test") {
+        if begun.elapsed() > STARTS_WITHIN {
+            bail!(
+                "{} does not slow its commits down, as debug builds do: `cargo build -p tidemill`, and run this without \
+                 --release or with TIDEMILL_TEST_BINARY=target/debug/tidemill",
+                binary()?.display()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 /// When the log first says that no window holds the target, after the daemon's first line, and the p99 it says.
