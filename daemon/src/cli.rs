@@ -53,7 +53,8 @@ enum Command {
     },
     /// Print the JSON Schema of config files, for editors.
     Schema,
-    /// Print the reference of all configuration keys, or of all metrics, as Markdown, or the API as OpenAPI.
+    /// Print the reference of all configuration keys, of all metrics, or of the Kafka client's properties, as Markdown, or
+    /// the API as OpenAPI.
     Docs {
         /// Which.
         #[arg(value_enum, default_value = "configuration")]
@@ -217,6 +218,8 @@ enum Page {
     Metrics,
     /// `docs/openapi.json`
     Api,
+    /// `docs/kafka-client.md`
+    KafkaClient,
 }
 
 /// How to log.
@@ -258,6 +261,7 @@ pub fn main() -> ExitCode {
         Command::Schema => say(&format!("{:#}\n", tidemill_config::schema())),
         Command::Docs { page: Page::Configuration } => say(&tidemill_config::docs()),
         Command::Docs { page: Page::Metrics } => say(&crate::metrics::docs()),
+        Command::Docs { page: Page::KafkaClient } => say(&tidemill_connectors::kafka::client_page()),
         Command::Docs { page: Page::Api } => say(&format!("{:#}\n", crate::http::openapi_document())),
         Command::Demo { seconds, out, log } => {
             logs::install(&log).and_then(|()| demo::run(Duration::from_secs(seconds), out))

@@ -36,11 +36,13 @@ pub struct Config {
     /// The daemon itself.
     #[serde(default)]
     pub daemon: Daemon,
-    /// One table a group: jobs that are managed together under one budget. Jobs without a group are in `default`.
+    /// One table a group: jobs that are managed together under one budget. Jobs without a group are in `default`. Names
+    /// have 1 to 63 characters of `a-z 0-9 _ -`.
     #[serde(default, rename = "group", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "identity::GroupTables")]
     pub groups: BTreeMap<String, Group>,
-    /// One table a job. Its name is its identity (positions, metrics, consumer group): renaming starts anew.
+    /// One table a job. Its name is its identity (positions, metrics, consumer group): renaming starts anew. 1 to 63
+    /// characters of `a-z 0-9 _ -`.
     #[serde(default, rename = "job")]
     #[schemars(with = "identity::JobTables")]
     pub jobs: BTreeMap<String, Job>,
@@ -64,7 +66,7 @@ pub struct Daemon {
     /// Address of metrics, health and the API: `IP:PORT` or `localhost:PORT`. Port 0 takes any free one and logs it.
     pub http: Listen,
     /// Token that the verbs of the API (pause, drain, reload, …) ask for, as `Authorization: Bearer TOKEN`: at least 16
-    /// characters. Without one they are open on a loopback address, and refused on any other. Reading asks for nothing.
+    /// characters of ASCII without blanks. Without one they are open on a loopback address, and refused on any other. Reading asks for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-default" = "none"))]
     pub api_token: Option<Text>,
@@ -134,8 +136,10 @@ pub struct Job {
     pub source: Source,
     /// How records become rows.
     pub format: Format,
-    /// Where refused records go with `on_error = "dead_letter"`: a sink of its own, with fixed columns (raw value, key,
-    /// headers, topic, partition, offset, timestamp, stage, error). Its path may not lie under a sink's.
+    /// Where refused records go with `on_error = "dead_letter"`: a sink of its own, whose columns are fixed: `_topic`,
+    /// `_partition`, `_offset`, `_timestamp`, `_key`, `_value` and `_headers` as the record came, and why it was refused:
+    /// `stage` (`decode`, `sql`, `sink`), `cause`, `error` and `rejected_at`. Its path may not lie under a sink's. Beside
+    /// it `on_error` is `"dead_letter"`: `"fail"` and `"skip"` are refused, for nothing would go there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<Sink>,
     /// When a window is cut and committed.
@@ -176,7 +180,8 @@ pub enum Delivery {
     /// Every record once, whatever crashes.
     #[default]
     ExactlyOnce,
-    /// Every record once or more; needed by parts that cannot hold positions (`stdout`, `blackhole`).
+    /// Every record once or more; needed by parts that cannot hold positions (`stdout`, `blackhole`, `kafka` with
+    /// `transactional = false`), for sink and dead letters alike.
     AtLeastOnce,
 }
 
@@ -184,7 +189,7 @@ pub enum Delivery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Window {
-    /// Longest time from the window's first record to its cut.
+    /// Longest time from the window's first record to its cut. At most `5m` with a Kafka sink in transactions.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationForm", extend("x-default" = "`\"5s\"`; with `freshness`, as long as that"))]
     pub max_age: Duration,
@@ -201,7 +206,8 @@ pub struct Window {
     pub idle: Option<Duration>,
     /// How old 99 of 100 records may be when they become visible (over five minutes, from the broker's timestamp): turns
     /// tuning on. The window is then as long as this allows, so that there are as few commits as can be. Records that
-    /// were there before the run began are backlog and do not count. See [tuning](tuning.md).
+    /// were there before the run began are backlog and do not count. At least `500ms`; at most `5m` with a Kafka sink in
+    /// transactions, unless `max_age` is set. See [tuning](tuning.md).
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "duration::DurationForm", extend("x-default" = "none: windows stay as they are"))]
     pub freshness: Option<Duration>,

@@ -49,10 +49,11 @@ pub struct KafkaSink {
     /// `state_dir`; needs `delivery = "at_least_once"`.
     #[serde(default = "yes")]
     pub transactional: bool,
-    /// Properties of librdkafka, from a list of safe ones. Values are strings, integers or booleans.
+    /// Properties of librdkafka, from [a list of safe ones](kafka-client.md); TLS and SASL of the source are repeated
+    /// here. Values are strings, integers or booleans.
     #[serde(default)]
     pub properties: Properties,
-    /// Allows properties that are not on the list: some run commands or read files.
+    /// Allows properties that are not on [the list](kafka-client.md): some run commands or read files.
     #[serde(default)]
     pub unsafe_properties: bool,
 }

@@ -26,7 +26,8 @@ pub enum Source {
 pub struct Kafka {
     /// Bootstrap brokers: `HOST:PORT`, several with commas between.
     pub brokers: Text,
-    /// Names of topics. One that begins with `^` is a regular expression; topics that match later are picked up.
+    /// Names of topics. One that begins with `^` is a POSIX regular expression (no `\d`, `\p`, `(?i)`: `[0-9]`, `[…]`);
+    /// topics that match later are picked up.
     #[schemars(length(min = 1))]
     pub topics: Vec<Text>,
     /// Consumer group. It shares out the partitions among daemons; positions are the sink's.
@@ -49,10 +50,11 @@ pub struct Kafka {
     /// What to do when offsets still to be read are gone (retention, a topic made anew).
     #[serde(default)]
     pub on_data_loss: OnDataLoss,
-    /// Properties of librdkafka, from a list of safe ones. Values are strings, integers or booleans.
+    /// Properties of librdkafka, from [a list of safe ones](kafka-client.md), TLS and SASL among them. Values are strings,
+    /// integers or booleans.
     #[serde(default)]
     pub properties: Properties,
-    /// Allows properties that are not on the list: some run commands or read files.
+    /// Allows properties that are not on [the list](kafka-client.md): some run commands or read files.
     #[serde(default)]
     pub unsafe_properties: bool,
     /// Joins the group under a fixed member id (made of job and instance), so that a restarted daemon takes its place at

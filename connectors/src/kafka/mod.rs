@@ -11,6 +11,7 @@
 //! queue: nothing fetched before can come after, whatever the client thought its position was.
 
 mod absent;
+mod client_page;
 mod connection;
 mod context;
 mod errors;
@@ -31,6 +32,7 @@ mod tests;
 mod topic_watch;
 pub(crate) mod traffic;
 
+pub use client_page::client_page;
 pub use group_metadata::GroupMetadataSlot;
 pub use options::{KafkaOptions, OnDataLoss, Start, Until};
 pub use source::KafkaSource;

@@ -46,7 +46,7 @@ pub(super) const CONNECTION: &[&str] = &[
 ];
 
 /// Allowed to a source beside them.
-const ALLOWED: &[&str] = &[
+pub(super) const ALLOWED: &[&str] = &[
     "check.crcs",
     "fetch.error.backoff.ms",
     "fetch.max.bytes",
@@ -67,7 +67,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// Never: the source sets these itself. With the reason.
-const OWNED: &[(&str, &str)] = &[
+pub(super) const OWNED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "reading never makes a topic"),
     ("auto.commit.interval.ms", "positions live in the sink"),
     ("auto.offset.reset", "a position that is gone is a decision, not a jump; see on_data_loss"),
@@ -85,7 +85,7 @@ const OWNED: &[(&str, &str)] = &[
 ];
 
 /// Dangerous: why these are not on the list, for the message.
-const DANGEROUS: &[(&str, &str)] = &[
+pub(super) const DANGEROUS: &[(&str, &str)] = &[
     ("enable.ssl.certificate.verification", "turns off the check of the broker's certificate"),
     ("https.ca.location", "reads files"),
     ("plugin.library.paths", "loads and runs code"),

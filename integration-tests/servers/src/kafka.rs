@@ -15,6 +15,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::certificates::certificates;
 use crate::jars;
 use crate::process::{Guarded, tail};
 
@@ -24,10 +25,27 @@ pub const BROKERS_VARIABLE: &str = "TIDEMILL_TEST_BROKERS";
 /// How long a broker may take to answer after its start, on a busy machine with two cores.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
+/// A listener with TLS and SCRAM-SHA-512, and what a client of it needs.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// `bootstrap.servers`.
+    pub brokers: String,
+    /// File with the certificate of the authority that signed the broker's.
+    pub ca: PathBuf,
+    /// `sasl.username`.
+    pub user: &'static str,
+    /// `sasl.password`.
+    pub password: &'static str,
+}
+
+const USER: &str = "tidemill";
+const PASSWORD: &str = "a-secret-of-tests";
+
 /// A broker, ours or somebody else's.
 #[derive(Debug)]
 pub struct Kafka {
     brokers: String,
+    secured: Option<Secured>,
     own: Option<Own>,
 }
 
@@ -62,7 +80,7 @@ impl Kafka {
     /// The broker that is at `brokers`; `None`: one of one's own is started.
     pub fn at(brokers: Option<&str>) -> Result<Kafka> {
         match brokers {
-            Some(brokers) => Ok(Kafka { brokers: brokers.to_owned(), own: None }),
+            Some(brokers) => Ok(Kafka { brokers: brokers.to_owned(), secured: None, own: None }),
             None => Kafka::start(),
         }
     }
@@ -82,16 +100,31 @@ impl Kafka {
     /// else listens and forwards to [`behind`](Self::behind). A client that begins at such a port is sent to no other
     /// one, so whatever it says to the broker goes through that proxy.
     pub fn start_behind(proxies: &[u16]) -> Result<Kafka> {
+        Self::begin(proxies, None)
+    }
+
+    /// As [`start`](Self::start), with one more listener that asks for TLS and a password: [`secured`](Self::secured).
+    pub fn start_secured() -> Result<Kafka> {
+        Self::begin(&[], Some(free_port()?))
+    }
+
+    fn begin(proxies: &[u16], secured: Option<u16>) -> Result<Kafka> {
         let classpath = format!("{}/*", jars::kafka()?.display());
         let scratch = tempfile::Builder::new().prefix("tidemill-kafka-").tempdir()?;
         let folder = scratch.path().to_owned();
         let (port, controller) = (free_port()?, free_port()?);
         let behind = proxies.iter().map(|_| free_port()).collect::<Result<Vec<u16>>>()?;
         let pairs: Vec<(u16, u16)> = behind.iter().copied().zip(proxies.iter().copied()).collect();
-        write_settings(&folder, port, controller, &pairs)?;
-        format_storage(&folder, &classpath)?;
+        write_settings(&folder, port, controller, &pairs, secured)?;
+        format_storage(&folder, &classpath, secured.is_some())?;
         let mut kafka = Kafka {
             brokers: format!("127.0.0.1:{port}"),
+            secured: secured.map(|port| Secured {
+                brokers: format!("localhost:{port}"),
+                ca: folder.join("ca.crt"),
+                user: USER,
+                password: PASSWORD,
+            }),
             own: Some(Own { process: None, folder, classpath, behind, _scratch: scratch }),
         };
         kafka.restart()?;
@@ -102,6 +135,12 @@ impl Kafka {
     #[must_use]
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// The listener of [`start_secured`](Self::start_secured).
+    #[must_use]
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_ref()
     }
 
     /// The ports that the proxies of [`start_behind`](Self::start_behind) forward to, in their order.
@@ -299,10 +338,13 @@ fn launch(own: &Own) -> Result<Guarded> {
     Guarded::spawn(java, &own.folder.join("server.log"), Some(&own.folder))
 }
 
-fn format_storage(folder: &Path, classpath: &str) -> Result<()> {
+fn format_storage(folder: &Path, classpath: &str, secured: bool) -> Result<()> {
     let mut java: Command = jars::java(classpath, folder)?;
     java.arg(log_setting(folder)).args(["kafka.tools.StorageTool", "format", "-t"]);
     java.args(["dGlkZW1pbGwtdGVzdHMtMQ", "-c"]).arg(folder.join("server.properties")).current_dir(folder);
+    if secured {
+        java.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]"));
+    }
     let out = java.output().context("cannot start java")?;
     if !out.status.success() {
         bail!("kafka's StorageTool failed: {}{}", lossy(&out.stdout), lossy(&out.stderr));
@@ -318,13 +360,45 @@ fn log_setting(folder: &Path) -> String {
     format!("-Dlog4j2.configurationFile=file:{}", folder.join("log4j2.properties").display())
 }
 
-/// Settings for one quick, small, lonely broker. `behind`: ports to listen at, and to tell of instead of them.
-fn write_settings(folder: &Path, port: u16, controller: u16, behind: &[(u16, u16)]) -> Result<()> {
+/// A listener with TLS and SCRAM-SHA-512 at `port`: its settings.
+fn secure(folder: &Path, port: u16) -> Result<[String; 3]> {
+    certificates(folder)?;
+    let (key, chain) = (folder.join("server.key"), folder.join("server.crt"));
+    let store = folder.join("server.pem");
+    std::fs::write(&store, [std::fs::read(key)?, std::fs::read(chain)?].concat())?;
+    let name = "listener.name.secured";
+    let settings = format!(
+        "{name}.ssl.keystore.type=PEM\n\
+         {name}.ssl.keystore.location={}\n\
+         {name}.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+         {name}.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n",
+        store.display(),
+    );
+    Ok([format!(",SECURED://localhost:{port}"), ",SECURED:SASL_SSL".to_owned(), settings])
+}
+
+/// Settings for one quick, small, lonely broker. `behind`: ports to listen at, and to tell of instead of them; `secured`:
+/// a port that asks for TLS and a password.
+fn write_settings(
+    folder: &Path,
+    port: u16,
+    controller: u16,
+    behind: &[(u16, u16)],
+    secured: Option<u16>,
+) -> Result<()> {
     let (mut listeners, mut advertised, mut protocols) = (String::new(), String::new(), String::new());
     for (i, (own, told)) in behind.iter().enumerate() {
         listeners += &format!(",LINK{i}://127.0.0.1:{own}");
         advertised += &format!(",LINK{i}://127.0.0.1:{told}");
         protocols += &format!(",LINK{i}:PLAINTEXT");
+    }
+    let mut more = String::new();
+    if let Some(port) = secured {
+        let [at, protocol, settings] = secure(folder, port)?;
+        listeners += &at;
+        advertised += &at;
+        protocols += &protocol;
+        more = settings;
     }
     let logs = folder.join("data");
     let settings = format!(
@@ -357,7 +431,8 @@ fn write_settings(folder: &Path, port: u16, controller: u16, behind: &[(u16, u16
          num.network.threads=2\n\
          num.io.threads=2\n\
          background.threads=2\n\
-         num.recovery.threads.per.data.dir=1\n",
+         num.recovery.threads.per.data.dir=1\n\
+         {more}",
         logs = logs.display(),
     );
     std::fs::write(folder.join("server.properties"), settings)?;

@@ -4,6 +4,7 @@
 //!
 //! This crate knows nothing of Tidemill: the crates with sinks and sources use it in their own tests.
 
+mod certificates;
 pub mod iceberg_rest;
 pub mod jars;
 pub mod kafka;

@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::certificates::{certificates, run};
 use crate::process::{Guarded, tail};
 
 /// Names the folder with `initdb` and `postgres`, where they are not where Debian puts them.
@@ -258,56 +259,6 @@ fn as_server(mut command: Command, folder: &Path) -> Result<Command> {
         command.uid(uid).gid(gid);
     }
     Ok(command)
-}
-
-/// A certificate of our own for `localhost`, and one that has nothing to do with it.
-fn certificates(folder: &Path) -> Result<()> {
-    let openssl = |args: &[&str]| {
-        let mut openssl = Command::new("openssl");
-        openssl.args(args).current_dir(folder);
-        run(openssl).context("openssl (install the package openssl)")
-    };
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"];
-    for (name, subject) in [("ca", "/CN=tidemill test authority"), ("other", "/CN=somebody else")] {
-        let (out, keyout) = (format!("{name}.crt"), format!("{name}.key"));
-        let mut args = vec!["req", "-x509", "-subj", subject, "-out", &out, "-keyout", &keyout];
-        args.extend(key);
-        args.extend(["-addext", "keyUsage=critical,keyCertSign,cRLSign"]);
-        openssl(&args)?;
-    }
-    let mut args = vec!["req", "-subj", "/CN=localhost", "-out", "server.csr", "-keyout", "server.key"];
-    args.extend(&key[..5]);
-    openssl(&args)?;
-    std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")?;
-    openssl(&[
-        "x509",
-        "-req",
-        "-in",
-        "server.csr",
-        "-CA",
-        "ca.crt",
-        "-CAkey",
-        "ca.key",
-        "-CAcreateserial",
-        "-days",
-        "30",
-        "-extfile",
-        "names",
-        "-out",
-        "server.crt",
-    ])?;
-    std::fs::set_permissions(folder.join("server.key"), std::fs::Permissions::from_mode(0o600))?;
-    Ok(())
-}
-
-/// Runs a program to its end; the error holds what it said.
-fn run(mut command: Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program}"))?;
-    if !done.status.success() {
-        bail!("{program} failed ({}): {}", done.status, String::from_utf8_lossy(&done.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 #[cfg(test)]

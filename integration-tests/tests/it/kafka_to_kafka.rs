@@ -310,6 +310,48 @@ fn daemons_come_and_go() {
     assert_clean(&drain_and_check(kafka, &first, &ledger), 5_000);
 }
 
+/// Source and sink as `docs/kafka-client.md` shows them: an authority, a name and a password from files.
+#[test]
+fn through_tls_and_a_password_each_record_is_there_once() {
+    let _alone = alone();
+    let kafka = Kafka::start_secured().unwrap();
+    let secured = kafka.secured().unwrap();
+    let topic = kafka.topic("k2k-secured", 3, &[]).unwrap();
+    let place = Place::new("k2k-secured");
+    let password = place.path().join("password");
+    let mut job = ToTopic::new(&kafka, &topic, &place);
+    job.job.brokers.clone_from(&secured.brokers);
+    job.job.properties = [
+        ("security.protocol", "SASL_SSL".to_owned()),
+        ("sasl.mechanism", "SCRAM-SHA-512".to_owned()),
+        ("sasl.username", secured.user.to_owned()),
+        ("sasl.password", format!("${{file:{}}}", password.display())),
+        ("ssl.ca.pem", format!("${{file:{}}}", secured.ca.display())),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    let properties: Vec<_> = job.job.properties.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"")).collect();
+    job.sink = format!("properties = {{ {} }}", properties.join(", "));
+    let ledger = produce(kafka.brokers(), Plan { mix: Mix::POISON, ..Plan::new(&topic, 3, 6_000) }).unwrap();
+
+    std::fs::write(&password, "another").unwrap();
+    let mut refused = job.spawn(&[]);
+    let begun = Instant::now();
+    while !refused.log().contains("uthentication failed") {
+        assert!(begun.elapsed() < LIMIT, "a wrong password is not said:\n{}", refused.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    refused.term(LIMIT).unwrap();
+    assert_eq!(job.messages(&kafka), 0);
+
+    // With a line break, as editors leave it: it is not part of the secret.
+    std::fs::write(&password, format!("{}\n", secured.password)).unwrap();
+    let mut daemon = job.until_end().spawn(&[]);
+    daemon.wait_success(LIMIT).unwrap();
+    assert!(!daemon.log().contains(secured.password), "the log shows no secret");
+    assert_clean(&check(&kafka, &job, &ledger), 3_000);
+}
+
 /// A daemon is frozen past its session with a window in its hands, another takes over, and it wakes up again.
 /// Answers what came of it.
 fn frozen(rounds: u64) -> Report {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::kafka::properties::check_against;
 
 /// Allowed to a sink beside those of every connection.
-const ALLOWED: &[&str] = &[
+pub(in crate::kafka) const ALLOWED: &[&str] = &[
     "batch.num.messages",
     "batch.size",
     "compression.level",
@@ -20,7 +20,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// Never: the sink sets these itself. With the reason.
-const OWNED: &[(&str, &str)] = &[
+pub(in crate::kafka) const OWNED: &[(&str, &str)] = &[
     ("acks", "a commit waits for all replicas"),
     ("bootstrap.servers", "set brokers instead"),
     ("compression.codec", "set compression instead"),
