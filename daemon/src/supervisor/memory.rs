@@ -12,7 +12,8 @@ use tidemill_engine::scheduler::{Claim, divide};
 
 /// The least that a job can work with.
 const LEAST: u64 = 8 << 20;
-/// One part in so many is kept for jobs that a reload adds, so that adding one touches no other.
+/// One part in so many is kept for jobs that a reload adds: the first of them touches no other. When it is used up, those
+/// that hold more than their share give back.
 const RESERVE: u64 = 8;
 
 /// A job that lives or is about to.
