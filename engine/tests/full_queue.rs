@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -234,7 +234,7 @@ fn run(beside: Beside, says: &[SourceEvent], max_rows: i64) -> (JobEnd, i64) {
     let progress = Arc::new(Progress::new("j", Clock::system()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let job = job::spawn(spec, progress, runtime.handle().clone(), control.clone()).unwrap();
-    let (over, is_over) = channel();
+    let (over, is_over) = sync_channel(1);
     std::thread::spawn(move || over.send(job.join().unwrap()));
     let end = is_over.recv_timeout(Duration::from_secs(30));
     control.drain("the test is over");
