@@ -121,7 +121,7 @@ fn main() -> Result<()> {
             binaries::beside("tidemill")?
         }
     };
-    let kafka = Kafka::at(args.brokers.as_deref())?;
+    let kafka = Kafka::for_measuring(args.brokers.as_deref())?;
     let brokers = kafka.brokers();
     let name = format!("tidemill-latency-{:08x}", rand::random::<u32>());
     let (input, output) = (format!("{name}-in"), format!("{name}-out"));

@@ -180,8 +180,7 @@ pub enum Delivery {
     /// Every record once, whatever crashes.
     #[default]
     ExactlyOnce,
-    /// Every record once or more; needed by parts that cannot hold positions (`stdout`, `blackhole`, `kafka` with
-    /// `transactional = false`), for sink and dead letters alike.
+    /// Every record once or more: for `stdout`, `blackhole`, `kafka` with `transactional = false`, sink or dead letter.
     AtLeastOnce,
 }
 

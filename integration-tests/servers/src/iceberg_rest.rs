@@ -113,7 +113,7 @@ impl IcebergRest {
         if self.process.is_some() {
             bail!("the catalog runs already");
         }
-        let mut java = jars::java(&self.classpath, &self.folder)?;
+        let mut java = jars::java(jars::QUICK, &self.classpath, &self.folder)?;
         java.args(["-Xmx384m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
         java.arg("org.apache.iceberg.rest.RESTCatalogServer").current_dir(&self.folder);
         java.env("CATALOG_REST_PORT", self.port.to_string()).env("CATALOG_WAREHOUSE", &self.warehouse);

@@ -64,9 +64,11 @@ pub fn fetched(name: &str, pom: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// `java` with a class path, started fast rather than to its top speed. Its temporary files lie below `folder`: a server
-/// that is killed leaves them behind.
-pub fn java(classpath: &str, folder: &Path) -> Result<Command> {
+/// Options of a JVM that is to start fast rather than to come to its top speed.
+pub const QUICK: &[&str] = &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
+
+/// `java` with options and a class path. Its temporary files lie below `folder`: a server that is killed leaves them behind.
+pub fn java(options: &[&str], classpath: &str, folder: &Path) -> Result<Command> {
     let found = Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
         bail!("cannot run java; {HOW_TO_INSTALL}");
@@ -75,6 +77,6 @@ pub fn java(classpath: &str, folder: &Path) -> Result<Command> {
     fs::create_dir_all(&temporary)?;
     let mut command = Command::new("java");
     command.arg(format!("-Djava.io.tmpdir={}", temporary.display()));
-    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", classpath]);
+    command.args(options).args(["-cp", classpath]);
     Ok(command)
 }

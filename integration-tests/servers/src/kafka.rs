@@ -22,6 +22,20 @@ use crate::process::{Guarded, tail};
 /// Names a broker that is already there (`host:port,…`), instead of starting one.
 pub const BROKERS_VARIABLE: &str = "TIDEMILL_TEST_BROKERS";
 
+/// Options of the broker's JVM in tests: [`jars::QUICK`], and little memory.
+const IN_TESTS: &[&str] = &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx512m", "-Xms64m"];
+/// Those of `kafka-server-start.sh` and `kafka-run-class.sh` in Kafka's own distribution.
+const AS_SHIPPED: &[&str] = &[
+    "-Xmx1G",
+    "-Xms1G",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-XX:MaxInlineLevel=15",
+    "-Djava.awt.headless=true",
+];
 /// How long a broker may take to answer after its start, on a busy machine with two cores.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
@@ -52,6 +66,7 @@ pub struct Kafka {
 #[derive(Debug)]
 struct Own {
     process: Option<Guarded>,
+    jvm: &'static [&'static str],
     folder: PathBuf,
     classpath: String,
     behind: Vec<u16>,
@@ -85,6 +100,15 @@ impl Kafka {
         }
     }
 
+    /// As [`at`](Self::at), for measurements: a broker of one's own runs as Kafka's start script runs it, not as one that
+    /// is to start fast.
+    pub fn for_measuring(brokers: Option<&str>) -> Result<Kafka> {
+        match brokers {
+            Some(_) => Kafka::at(brokers),
+            None => Self::begin(AS_SHIPPED, &[], None),
+        }
+    }
+
     /// Whether it ends with this value, and all that is in it.
     #[must_use]
     pub fn is_own(&self) -> bool {
@@ -100,15 +124,15 @@ impl Kafka {
     /// else listens and forwards to [`behind`](Self::behind). A client that begins at such a port is sent to no other
     /// one, so whatever it says to the broker goes through that proxy.
     pub fn start_behind(proxies: &[u16]) -> Result<Kafka> {
-        Self::begin(proxies, None)
+        Self::begin(IN_TESTS, proxies, None)
     }
 
     /// As [`start`](Self::start), with one more listener that asks for TLS and a password: [`secured`](Self::secured).
     pub fn start_secured() -> Result<Kafka> {
-        Self::begin(&[], Some(free_port()?))
+        Self::begin(IN_TESTS, &[], Some(free_port()?))
     }
 
-    fn begin(proxies: &[u16], secured: Option<u16>) -> Result<Kafka> {
+    fn begin(jvm: &'static [&'static str], proxies: &[u16], secured: Option<u16>) -> Result<Kafka> {
         let classpath = format!("{}/*", jars::kafka()?.display());
         let scratch = tempfile::Builder::new().prefix("tidemill-kafka-").tempdir()?;
         let folder = scratch.path().to_owned();
@@ -125,7 +149,7 @@ impl Kafka {
                 user: USER,
                 password: PASSWORD,
             }),
-            own: Some(Own { process: None, folder, classpath, behind, _scratch: scratch }),
+            own: Some(Own { process: None, jvm, folder, classpath, behind, _scratch: scratch }),
         };
         kafka.restart()?;
         Ok(kafka)
@@ -332,14 +356,14 @@ fn one_result(results: Vec<rdkafka::admin::TopicResult>) -> Result<()> {
 }
 
 fn launch(own: &Own) -> Result<Guarded> {
-    let mut java = jars::java(&own.classpath, &own.folder)?;
-    java.args(["-Xmx512m", "-Xms64m"]).arg(log_setting(&own.folder)).arg("kafka.Kafka");
+    let mut java = jars::java(own.jvm, &own.classpath, &own.folder)?;
+    java.arg(log_setting(&own.folder)).arg("kafka.Kafka");
     java.arg(own.folder.join("server.properties")).current_dir(&own.folder);
     Guarded::spawn(java, &own.folder.join("server.log"), Some(&own.folder))
 }
 
 fn format_storage(folder: &Path, classpath: &str, secured: bool) -> Result<()> {
-    let mut java: Command = jars::java(classpath, folder)?;
+    let mut java: Command = jars::java(jars::QUICK, classpath, folder)?;
     java.arg(log_setting(folder)).args(["kafka.tools.StorageTool", "format", "-t"]);
     java.args(["dGlkZW1pbGwtdGVzdHMtMQ", "-c"]).arg(folder.join("server.properties")).current_dir(folder);
     if secured {

@@ -82,7 +82,7 @@ impl S3 {
         if self.process.is_some() {
             bail!("the S3 server runs already");
         }
-        let mut command = jars::java("", &self.folder)?;
+        let mut command = jars::java(jars::QUICK, "", &self.folder)?;
         // Each upload is a request of its own thread: a small heap is enough for objects of some MiB.
         command.args(["-Xmx512m", "-jar"]).arg(&self.jar).args([
             // Its second port, with TLS: any free one.
