@@ -59,6 +59,15 @@ async fn refused(sink: &mut Box<dyn Sink>, rows: RecordBatch) -> SinkError {
     }
 }
 
+/// As [`refused`], by the client: known when the window is sealed, where the row can still be looked for.
+async fn refused_in_time(sink: &mut Box<dyn Sink>, rows: RecordBatch) -> SinkError {
+    let mut staging = sink.open().await.unwrap();
+    if let Err(error) = staging.write(rows).await {
+        return error;
+    }
+    staging.seal().await.map(drop).expect_err("refused before the commit")
+}
+
 async fn ready(group: &Group) -> Box<dyn Sink> {
     let mut sink = tokio::task::block_in_place(|| group.kafka_sink("a"));
     sink.recover(&[p()]).await.unwrap();
@@ -104,14 +113,14 @@ async fn a_partition_that_is_not_there_and_a_message_too_large_are_the_rows_faul
     let mut group = Group::new(rows.schema(), Peers::Frozen);
     group.options.mapping = mapping(Value::Json);
     let mut sink = ready(&group).await;
-    let error = refused(&mut sink, rows).await;
+    let error = refused_in_time(&mut sink, rows).await;
     assert_eq!(error.reaction, Reaction::BadRow, "{error}");
     drop(sink);
     let large = "x".repeat(2 << 20);
     let rows = batch(vec![Some(large.as_str())], vec![0]);
     let mut sink = tokio::task::block_in_place(|| group.kafka_sink("a"));
     sink.recover(&[p()]).await.unwrap();
-    let error = refused(&mut sink, rows).await;
+    let error = refused_in_time(&mut sink, rows).await;
     assert_eq!(error.reaction, Reaction::BadRow, "{error}");
     assert!(error.message.contains("message.max.bytes"), "{error}");
     // What the broker refuses, where the client would not.

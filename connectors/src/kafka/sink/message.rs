@@ -125,6 +125,11 @@ impl Encoder {
         Ok(Self { value, key, headers, header_columns, timestamp, partition })
     }
 
+    /// Whether a row says which partition it goes to: one that is not there is refused.
+    pub(super) fn names_partitions(&self) -> bool {
+        self.partition.is_some()
+    }
+
     /// Most rows to encode at once: what is encoded is held until it is sent.
     pub(super) fn rows_at_once(&self) -> usize {
         match self.value {

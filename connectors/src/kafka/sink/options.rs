@@ -238,6 +238,11 @@ impl KafkaSinkOptions {
         (self.memory / 2).max(MIB)
     }
 
+    /// The largest message that the client takes, in bytes.
+    pub(super) fn largest_message(&self) -> usize {
+        self.properties.get("message.max.bytes").and_then(|v| v.parse().ok()).unwrap_or(1_000_000)
+    }
+
     /// The configuration of a producer without transactions. All faults of the properties are named at once.
     pub(super) fn plain_config(&self) -> Result<ClientConfig, SinkError> {
         let faults = properties::check(&self.properties, self.unsafe_properties);
@@ -245,8 +250,7 @@ impl KafkaSinkOptions {
             return Err(SinkError::person(format!("kafka sink of job {}: {}", self.job, faults.join("; "))));
         }
         // A message that is larger than the queue would never find room.
-        let largest = self.properties.get("message.max.bytes").and_then(|v| v.parse().ok()).unwrap_or(1_000_000);
-        let queue = (self.memory / 2).max(2 * largest).clamp(MIB, 1 << 31);
+        let queue = (self.memory / 2).max(2 * self.largest_message()).clamp(MIB, 1 << 31);
         // A partition that joins a transaction costs a request before its messages and a look of the broker at the
         // transaction behind it: messages without a key stay with one over some windows. Measured: docs/adr/0010.
         let (linger_ms, sticky_ms) = if self.max_age <= LATENCY { ("0", "100") } else { ("5", "10") };

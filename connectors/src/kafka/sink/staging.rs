@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use metrics::{Gauge, gauge};
 use tidemill_engine::metrics::MEMORY;
 use tidemill_engine::sink::{SinkError, Staged, Staging};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::message::{Encoder, Messages};
 use super::worker::{Command, Orders};
@@ -109,12 +109,25 @@ pub(super) struct KafkaStaging {
     wanted: Wanted,
     rows: u64,
     bytes: AtomicU64,
+    /// The largest message that the client takes, and whether it may refuse one of these.
+    largest: usize,
+    doubtful: bool,
 }
 
 impl KafkaStaging {
-    pub(super) fn new(encoder: Arc<Encoder>, orders: Orders, room: Room) -> Self {
-        let wanted = Wanted(Arc::default());
-        Self { encoder, orders, room, wanted, rows: 0, bytes: AtomicU64::new(0) }
+    /// Staging for messages of which the client takes those up to `largest` bytes.
+    pub(super) fn new(encoder: Arc<Encoder>, orders: Orders, room: Room, largest: usize) -> Self {
+        let doubtful = encoder.names_partitions();
+        Self {
+            encoder,
+            orders,
+            room,
+            wanted: Wanted(Arc::default()),
+            rows: 0,
+            bytes: AtomicU64::new(0),
+            largest,
+            doubtful,
+        }
     }
 }
 
@@ -139,6 +152,8 @@ impl Staging for KafkaStaging {
                     .map_err(|e| SinkError::bug(format!("an encoder panicked: {e}")))??
             };
             let bytes = messages.bytes();
+            // Half: what the client counts beside key and value is not known here.
+            self.doubtful |= bytes >= self.largest / 2;
             self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             let memory = self.room.take(bytes).await?;
             let block = Block { window: self.wanted.0.clone(), messages, _memory: memory };
@@ -148,6 +163,12 @@ impl Staging for KafkaStaging {
     }
 
     async fn seal(self: Box<Self>) -> Result<Staged, SinkError> {
+        if self.doubtful {
+            // What the client refuses has to be known before the commit: behind it nobody looks for the row any more.
+            let (reached, all) = oneshot::channel();
+            self.orders.give(Command::Reach(reached))?;
+            all.await.map_err(|_| SinkError::retry("the sink's thread has ended"))?;
+        }
         if let Some(failure) = self.wanted.0.failure() {
             return Err(failure);
         }

@@ -84,7 +84,7 @@ impl Sink for KafkaSink {
 
     async fn open(&mut self) -> Result<Box<dyn Staging>, SinkError> {
         let orders = self.orders()?.clone();
-        Ok(Box::new(KafkaStaging::new(self.encoder.clone(), orders, self.room.clone())))
+        Ok(Box::new(KafkaStaging::new(self.encoder.clone(), orders, self.room.clone(), self.options.largest_message())))
     }
 
     async fn commit(&mut self, staged: Option<Staged>, ranges: &OffsetRanges) -> Result<Commit, SinkError> {

@@ -37,6 +37,8 @@ pub(super) enum Command {
     Recover { partitions: Vec<Partition>, answer: oneshot::Sender<Result<(Positions, String), SinkError>> },
     /// Send messages, when it is their window's turn.
     Produce(Box<Block>),
+    /// Answer when everything before has been given to the client.
+    Reach(oneshot::Sender<()>),
     /// Commit a window, or positions alone.
     Commit(Order),
 }
@@ -139,6 +141,10 @@ impl Worker {
                     let _ = answer.send(self.recover(partitions));
                 }
                 Ok(Command::Produce(block)) => self.produce(*block),
+                Ok(Command::Reach(answer)) => {
+                    self.drop_unwanted();
+                    let _ = answer.send(());
+                }
                 Ok(Command::Commit(order)) => {
                     let outcome = self.commit(&order);
                     if !matches!(outcome, Ok(Commit::Landed(_))) {
