@@ -116,7 +116,7 @@ fn main() -> Result<()> {
     }
     let scratch = tempfile::Builder::new().prefix("tidemill-curves-").tempdir()?;
     let home = binaries::home(args.home.as_deref(), scratch.path())?;
-    let kafka = Kafka::for_measuring(args.brokers.as_deref())?;
+    let kafka = Kafka::at(args.brokers.as_deref())?;
     let name = format!("tidemill-curves-{:08x}", rand::random::<u32>());
     let bench = Bench { brokers: kafka.brokers(), name: &name, home: &home, keep: args.home.is_some() };
     let report = Measuring { args: &args, bench, report: Report::default() }.all()?;

@@ -69,7 +69,7 @@ fn main() -> Result<()> {
         binaries::build()?;
     }
     let home = tempfile::Builder::new().prefix("tidemill-forecast-").tempdir()?;
-    let kafka = Kafka::for_measuring(None)?;
+    let kafka = Kafka::start()?;
     let name = format!("tidemill-forecast-{:08x}", rand::random::<u32>());
     eprintln!("filling {name} with {} records", args.records);
     binaries::fill(kafka.brokers(), &name, args.records, home.path())?;

@@ -87,7 +87,7 @@ fn main() -> Result<()> {
 
 /// One broker and one topic for all.
 fn measure(args: &Args, ready: &[Ready], home: &Path) -> Result<Report> {
-    let kafka = Kafka::for_measuring(args.brokers.as_deref())?;
+    let kafka = Kafka::at(args.brokers.as_deref())?;
     let brokers = kafka.brokers();
     let name = format!("tidemill-peers-{:08x}", rand::random::<u32>());
     eprintln!("filling {name} on {brokers} with {} records", args.records);

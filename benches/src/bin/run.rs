@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     }
     let scratch = tempfile::Builder::new().prefix("tidemill-bench-").tempdir()?;
     let home = binaries::home(args.home.as_deref(), scratch.path())?;
-    let kafka = Kafka::for_measuring(args.brokers.as_deref())?;
+    let kafka = Kafka::at(args.brokers.as_deref())?;
     let brokers = kafka.brokers();
     let name = format!("tidemill-bench-{:08x}", rand::random::<u32>());
     eprintln!("filling {name} on {brokers} with {} records", args.records);

@@ -69,7 +69,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         What::Kafka { seconds, target, commits, rate, loads, policies, side_by_side, home } => {
-            let kafka = Kafka::for_measuring(None)?;
+            let kafka = Kafka::start()?;
             let temporary = tempfile::tempdir()?;
             let root = home.unwrap_or_else(|| temporary.path().to_owned());
             println!(

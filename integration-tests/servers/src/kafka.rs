@@ -100,8 +100,8 @@ impl Kafka {
         }
     }
 
-    /// As [`at`](Self::at), for measurements: a broker of one's own runs as Kafka's start script runs it, not as one that
-    /// is to start fast.
+    /// As [`at`](Self::at), to measure latency: a broker of one's own runs as Kafka's start script runs it, not as one that
+    /// is to start fast. For some minutes it takes more of the machine for its compiler, then it is faster.
     pub fn for_measuring(brokers: Option<&str>) -> Result<Kafka> {
         match brokers {
             Some(_) => Kafka::at(brokers),
