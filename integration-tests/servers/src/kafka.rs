@@ -22,20 +22,29 @@ use crate::process::{Guarded, tail};
 /// Names a broker that is already there (`host:port,…`), instead of starting one.
 pub const BROKERS_VARIABLE: &str = "TIDEMILL_TEST_BROKERS";
 
-/// Options of the broker's JVM in tests: [`jars::QUICK`], and little memory.
-const IN_TESTS: &[&str] = &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx512m", "-Xms64m"];
-/// Those of `kafka-server-start.sh` and `kafka-run-class.sh` in Kafka's own distribution.
-const AS_SHIPPED: &[&str] = &[
-    "-Xmx1G",
-    "-Xms1G",
-    "-server",
-    "-XX:+UseG1GC",
-    "-XX:MaxGCPauseMillis=20",
-    "-XX:InitiatingHeapOccupancyPercent=35",
-    "-XX:+ExplicitGCInvokesConcurrent",
-    "-XX:MaxInlineLevel=15",
-    "-Djava.awt.headless=true",
-];
+/// How the broker's JVM runs.
+#[derive(Clone, Copy, Debug)]
+struct Jvm {
+    options: &'static [&'static str],
+    heap: [&'static str; 2],
+}
+
+/// In tests: started fast, with little memory.
+const IN_TESTS: Jvm = Jvm { options: jars::QUICK, heap: ["-Xmx512m", "-Xms64m"] };
+/// As `kafka-server-start.sh` and `kafka-run-class.sh` of Kafka's own distribution run it.
+const AS_SHIPPED: Jvm = Jvm {
+    options: &[
+        "-server",
+        "-XX:+UseG1GC",
+        "-XX:MaxGCPauseMillis=20",
+        "-XX:InitiatingHeapOccupancyPercent=35",
+        "-XX:+ExplicitGCInvokesConcurrent",
+        "-XX:MaxInlineLevel=15",
+        "-Djava.awt.headless=true",
+    ],
+    heap: ["-Xmx1G", "-Xms1G"],
+};
+
 /// How long a broker may take to answer after its start, on a busy machine with two cores.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
@@ -66,7 +75,7 @@ pub struct Kafka {
 #[derive(Debug)]
 struct Own {
     process: Option<Guarded>,
-    jvm: &'static [&'static str],
+    jvm: Jvm,
     folder: PathBuf,
     classpath: String,
     behind: Vec<u16>,
@@ -132,7 +141,7 @@ impl Kafka {
         Self::begin(IN_TESTS, &[], Some(free_port()?))
     }
 
-    fn begin(jvm: &'static [&'static str], proxies: &[u16], secured: Option<u16>) -> Result<Kafka> {
+    fn begin(jvm: Jvm, proxies: &[u16], secured: Option<u16>) -> Result<Kafka> {
         let classpath = format!("{}/*", jars::kafka()?.display());
         let scratch = tempfile::Builder::new().prefix("tidemill-kafka-").tempdir()?;
         let folder = scratch.path().to_owned();
@@ -356,8 +365,8 @@ fn one_result(results: Vec<rdkafka::admin::TopicResult>) -> Result<()> {
 }
 
 fn launch(own: &Own) -> Result<Guarded> {
-    let mut java = jars::java(own.jvm, &own.classpath, &own.folder)?;
-    java.arg(log_setting(&own.folder)).arg("kafka.Kafka");
+    let mut java = jars::java(own.jvm.options, &own.classpath, &own.folder)?;
+    java.args(own.jvm.heap).arg(log_setting(&own.folder)).arg("kafka.Kafka");
     java.arg(own.folder.join("server.properties")).current_dir(&own.folder);
     Guarded::spawn(java, &own.folder.join("server.log"), Some(&own.folder))
 }
