@@ -1,6 +1,8 @@
 //! Windows without rows: their positions wait for the next commit, and for no longer than a minute.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +16,14 @@ use tidemill_engine::control::Control;
 use tidemill_engine::format::{Decoded, Decoder, Format};
 use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
 use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Restart};
-use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::progress::Progress;
 use tidemill_engine::sink::Sink;
 use tidemill_engine::source::{Source, SourceError, SourceEvent};
 use tidemill_engine::testkit::MemoryStore;
 use tidemill_engine::window::WindowBounds;
+
+use support::NoMarks;
 
 const WINDOW: u64 = 10;
 
@@ -96,16 +99,6 @@ impl Decoder for Chosen {
         let offsets: Int64Array = chunk.iter().map(|r| r.offset).filter(|o| self.0.contains(o)).map(Some).collect();
         let rows = RecordBatch::try_new(Format::schema(self), vec![Arc::new(offsets)]).expect("as the schema says");
         Decoded { rows, records: None, rejects: vec![], tombstones_skipped: 0 }
-    }
-}
-
-struct NoMarks;
-impl MarkStore for NoMarks {
-    fn load(&self) -> Result<Option<Mark>, String> {
-        Ok(None)
-    }
-    fn store(&self, _: &Mark) -> Result<(), String> {
-        Ok(())
     }
 }
 

@@ -1,22 +1,20 @@
 //! What the group says while records wait for room in the queue: no position passes over a record that was given up.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::{Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use tidemill_engine::bounds::BoundsHandle;
-use tidemill_engine::chunk::Chunk;
 use tidemill_engine::clock::Clock;
 use tidemill_engine::control::Control;
-use tidemill_engine::format::{Decoded, Decoder, Format};
 use tidemill_engine::intake::{ChunkLimits, Intake, Keep};
 use tidemill_engine::job::{self, JobEnd, JobSpec, Limits, OnError, Restart};
-use tidemill_engine::mark::{Mark, MarkStore};
 use tidemill_engine::partition::{OffsetRanges, Partition, Position, Positions};
 use tidemill_engine::progress::Progress;
 use tidemill_engine::sink::{Commit, Sink, SinkError, Staged, Staging};
@@ -24,6 +22,8 @@ use tidemill_engine::source::{Source, SourceError, SourceEvent};
 use tidemill_engine::testkit::{MemorySink, MemoryStore};
 use tidemill_engine::window::WindowBounds;
 use tokio::sync::Semaphore;
+
+use support::{AllPlaces, NoMarks};
 
 const CHUNK: i64 = 10;
 /// One is written and one queued; the third waits for room.
@@ -159,48 +159,6 @@ impl Staging for SlowStaging {
     }
 }
 
-/// A row for each record, with its place.
-struct Places;
-
-impl Format for Places {
-    fn schema(&self) -> SchemaRef {
-        let field = |name, kind| Field::new(name, kind, false);
-        Arc::new(Schema::new(vec![
-            field("_topic", DataType::Utf8),
-            field("_partition", DataType::Int32),
-            field("_offset", DataType::Int64),
-        ]))
-    }
-    fn decoder(&self) -> Box<dyn Decoder> {
-        Box::new(Places)
-    }
-}
-
-impl Decoder for Places {
-    fn decode(&mut self, chunk: &Chunk) -> Decoded {
-        let rows = RecordBatch::try_new(
-            Format::schema(self),
-            vec![
-                Arc::new(chunk.iter().map(|r| Some(&*r.partition.topic)).collect::<StringArray>()),
-                Arc::new(chunk.iter().map(|r| r.partition.index).collect::<Int32Array>()),
-                Arc::new(chunk.iter().map(|r| r.offset).collect::<Int64Array>()),
-            ],
-        )
-        .expect("as the schema says");
-        Decoded { rows, records: None, rejects: vec![], tombstones_skipped: 0 }
-    }
-}
-
-struct NoMarks;
-impl MarkStore for NoMarks {
-    fn load(&self) -> Result<Option<Mark>, String> {
-        Ok(None)
-    }
-    fn store(&self, _: &Mark) -> Result<(), String> {
-        Ok(())
-    }
-}
-
 /// Runs a job with windows of so many records, and checks that every record below the position held is there once.
 /// Answers how it ended, and how far it came.
 fn run(beside: Beside, says: &[SourceEvent], max_rows: i64) -> (JobEnd, i64) {
@@ -213,7 +171,7 @@ fn run(beside: Beside, says: &[SourceEvent], max_rows: i64) -> (JobEnd, i64) {
     let spec = JobSpec {
         name: "j".into(),
         source: Box::new(move || source.lock().unwrap().take().ok_or_else(|| SourceError::person("a second source"))),
-        format: Arc::new(Places),
+        format: Arc::new(AllPlaces),
         operators: vec![],
         sink: Box::new(move |_| Ok(Box::new(Slow { inner: to.sink("a"), takes: takes.clone() }) as Box<dyn Sink>)),
         dead_letter: None,

@@ -2,13 +2,14 @@
 //! not), failing steps, and two owners of the same partitions at once. Every record is there once, whatever happens.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::{Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tidemill_engine::bounds::BoundsHandle;
@@ -27,6 +28,8 @@ use tidemill_engine::sink::Sink;
 use tidemill_engine::source::{Source, SourceError, SourceEvent};
 use tidemill_engine::testkit::{Injected, MemoryStore, Refusal};
 use tidemill_engine::window::WindowBounds;
+
+use support::AllPlaces;
 
 const PARTITIONS: i32 = 3;
 const RECORDS: i64 = 600;
@@ -93,12 +96,7 @@ struct Places;
 
 impl Format for Places {
     fn schema(&self) -> SchemaRef {
-        let field = |name, kind| Field::new(name, kind, false);
-        Arc::new(Schema::new(vec![
-            field("_topic", DataType::Utf8),
-            field("_partition", DataType::Int32),
-            field("_offset", DataType::Int64),
-        ]))
+        AllPlaces.schema()
     }
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(Places)
@@ -109,44 +107,9 @@ impl Decoder for Places {
     fn decode(&mut self, chunk: &Chunk) -> Decoded {
         let (bad, good): (Vec<_>, Vec<_>) = chunk.iter().partition(|r| r.offset % BAD == 0);
         let reject = |record| Reject { record, stage: Stage::Decode, cause: "bad", error: "bad".into() };
-        let rows = RecordBatch::try_new(
-            Format::schema(self),
-            vec![
-                Arc::new(good.iter().map(|r| Some(&*r.partition.topic)).collect::<StringArray>()),
-                Arc::new(good.iter().map(|r| r.partition.index).collect::<Int32Array>()),
-                Arc::new(good.iter().map(|r| r.offset).collect::<Int64Array>()),
-            ],
-        )
-        .expect("as the schema says");
+        let rows = AllPlaces::rows(&good);
         let rejects = bad.iter().map(|r| reject(r.to_owned_record())).collect();
         Decoded { rows, records: None, rejects, tombstones_skipped: 0 }
-    }
-}
-
-/// As [`Places`], and refuses nothing.
-struct AllPlaces;
-
-impl Format for AllPlaces {
-    fn schema(&self) -> SchemaRef {
-        Format::schema(&Places)
-    }
-    fn decoder(&self) -> Box<dyn Decoder> {
-        Box::new(AllPlaces)
-    }
-}
-
-impl Decoder for AllPlaces {
-    fn decode(&mut self, chunk: &Chunk) -> Decoded {
-        let rows = RecordBatch::try_new(
-            Format::schema(self),
-            vec![
-                Arc::new(chunk.iter().map(|r| Some(&*r.partition.topic)).collect::<StringArray>()),
-                Arc::new(chunk.iter().map(|r| r.partition.index).collect::<Int32Array>()),
-                Arc::new(chunk.iter().map(|r| r.offset).collect::<Int64Array>()),
-            ],
-        )
-        .expect("as the schema says");
-        Decoded { rows, records: None, rejects: vec![], tombstones_skipped: 0 }
     }
 }
 
