@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::bars::{self, Row};
 use crate::clicks::Totals;
 use crate::measure::Usage;
 
@@ -18,6 +19,14 @@ const MIB: f64 = (1u64 << 20) as f64;
 pub fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(report)? + "\n";
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a picture.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_svg(path: &Path, picture: &str) -> Result<()> {
+    std::fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// One process' figures.
@@ -94,6 +103,26 @@ impl Report {
             largest_rss_bytes: pairs.iter().map(|p| p.tidemill.usage.peak_rss_bytes).max().unwrap_or(0),
             pairs,
         }
+    }
+
+    /// The medians as a picture, SVG.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        let row = |name: &str, ours: bool, side: fn(&Pair) -> Side| {
+            let Side { usage, records_per_second, .. } = middle(&self.pairs, side);
+            let values = [records_per_second, usage.cpu_seconds, usage.peak_rss_bytes as f64 / MIB];
+            Row { name: name.into(), ours, values: values.map(Some).into() }
+        };
+        let title = format!(
+            "{}: {} records, {} cores shared with the broker, medians of {}; {:.2} x the raw loop",
+            self.workload.to_uppercase(),
+            self.topic.records,
+            self.cores,
+            self.pairs.len(),
+            self.median_ratio
+        );
+        let rows = [row("tidemill", true, |p| p.tidemill), row("raw loop", false, |p| p.raw)];
+        bars::svg(&title, &["records/s", "CPU seconds", "peak MiB"], &rows)
     }
 }
 
@@ -177,5 +206,20 @@ mod tests {
         assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
         assert!((median([4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
         assert!(median([]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_picture_shows_both_sides() {
+        let side = |wall_seconds: f64, records_per_second| Side {
+            usage: Usage { wall_seconds, cpu_seconds: 7.25, peak_rss_bytes: 300 << 20 },
+            records_per_second,
+            output_bytes: 1,
+            files: 1,
+        };
+        let pair = Pair { raw: side(2.0, 500e3), tidemill: side(1.0, 1e6), ratio: 2.0 };
+        let picture = Report::new("w1", Totals::default(), "128MiB".into(), 1, 2, vec![pair]).svg();
+        for shown in ["W1: ", "2.00 x", ">1.00 M<", ">500 k<", ">7.2<", ">300<", ">raw loop<"] {
+            assert!(picture.contains(shown), "{shown}: {picture}");
+        }
     }
 }

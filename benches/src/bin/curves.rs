@@ -4,11 +4,10 @@
 //! from exec to exit, and every row it wrote is counted.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // what it is for
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::builder::PossibleValue;
 use clap::{Parser, ValueEnum};
 use tidemill_benches::binaries;
@@ -16,7 +15,7 @@ use tidemill_benches::curves::bench::{Bench, Filled};
 use tidemill_benches::curves::plot;
 use tidemill_benches::curves::point::{Axis, Point, Topic, by_topic};
 use tidemill_benches::curves::report::{Curve, Line, Report};
-use tidemill_benches::report::write_json;
+use tidemill_benches::report::{write_json, write_svg};
 use tidemill_integration_tests::kafka::Kafka;
 
 /// A point that takes longer than this is not measured again.
@@ -125,7 +124,7 @@ fn main() -> Result<()> {
         write_json(path, &report)?;
     }
     if let Some(path) = &args.svg {
-        fs::write(path, plot::svg(&report)).with_context(|| format!("cannot write {}", path.display()))?;
+        write_svg(path, &plot::picture(&report))?;
     }
     if !report.failures.is_empty() {
         bail!("{} points failed", report.failures.len());

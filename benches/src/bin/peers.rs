@@ -12,7 +12,7 @@ use clap::Parser;
 use tidemill_benches::clicks::{MAX_RECORDS, Totals};
 use tidemill_benches::peers::report::{Report, Run};
 use tidemill_benches::peers::{Peer, Ready, Task};
-use tidemill_benches::report::write_json;
+use tidemill_benches::report::{write_json, write_svg};
 use tidemill_benches::workload::Workload;
 use tidemill_benches::{binaries, topic};
 use tidemill_integration_tests::jars;
@@ -39,6 +39,9 @@ struct Args {
     /// Where to write the figures as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Where to write the medians as a picture.
+    #[arg(long)]
+    svg: Option<PathBuf>,
     /// `memory` of Tidemill.
     #[arg(long, default_value = "128MiB")]
     memory: String,
@@ -78,6 +81,9 @@ fn main() -> Result<()> {
     println!("{report}");
     if let Some(path) = &args.json {
         write_json(path, &report)?;
+    }
+    if let Some(path) = &args.svg {
+        write_svg(path, &report.svg())?;
     }
     if !report.failures.is_empty() {
         bail!("{} runs failed", report.failures.len());

@@ -13,7 +13,7 @@ use tidemill_benches::binaries::{self, LIMIT};
 use tidemill_benches::check::{self, Found};
 use tidemill_benches::clicks::{MAX_RECORDS, Totals};
 use tidemill_benches::measure::{self, Usage};
-use tidemill_benches::report::{Pair, Report, Side, write_json};
+use tidemill_benches::report::{Pair, Report, Side, write_json, write_svg};
 use tidemill_benches::topic;
 use tidemill_benches::workload::{Setting, Workload, out_topic};
 use tidemill_integration_tests::kafka::Kafka;
@@ -36,6 +36,9 @@ struct Args {
     /// Where to write the figures as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Where to write the medians as a picture.
+    #[arg(long)]
+    svg: Option<PathBuf>,
     /// `memory` of the daemon.
     #[arg(long, default_value = "128MiB")]
     memory: String,
@@ -75,6 +78,9 @@ fn main() -> Result<()> {
     println!("{report}");
     if let Some(path) = &args.json {
         write_json(path, &report)?;
+    }
+    if let Some(path) = &args.svg {
+        write_svg(path, &report.svg())?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::report::{Curve, Line, Report};
+use crate::svg::{self, short, text};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 20.0;
@@ -29,16 +30,15 @@ const MEASURES: [Measure; 3] = [
 
 /// The picture. Points of a curve stand at the same distance from one another, whatever lies between them.
 #[must_use]
-pub fn svg(report: &Report) -> String {
+pub fn picture(report: &Report) -> String {
     let height = TOP + ROW * report.curves.len() as f64;
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
-         font-size=\"11\"><rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/><text x=\"{LEFT}\" y=\"20\" \
-         font-size=\"15\">{:.0} MB of records at each point, {} cores shared with the broker{}</text>\n",
+    let title = format!(
+        "{:.0} MB of records at each point, {} cores shared with the broker{}",
         report.bytes as f64 / 1e6,
         report.cores,
         if report.debug_build { ", debug build" } else { "" }
     );
+    let mut out = svg::open(WIDTH, height, &title);
     for (row, curve) in report.curves.iter().enumerate() {
         let top = TOP + ROW * row as f64;
         text(&mut out, LEFT, top, "start", "#000", curve.axis.title());
@@ -93,20 +93,6 @@ fn is_wide(values: &[f64]) -> bool {
     least > 0.0 && values.iter().any(|v| *v > SPAN * least)
 }
 
-fn short(v: f64) -> String {
-    match v {
-        v if v >= 999_500.0 => format!("{:.2} M", v / 1e6),
-        v if v >= 9995.0 => format!("{:.0} k", v / 1e3),
-        v if v >= 99.5 => format!("{v:.0}"),
-        v => format!("{v:.1}"),
-    }
-}
-
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, colour: &str, what: &str) {
-    let what = what.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = write!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{what}</text>");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +119,7 @@ mod tests {
             };
             Curve::new(axis, axis.points(1_000_000, 2).into_iter().enumerate().map(line).collect())
         };
-        let picture = svg(&Report { curves: Axis::ALL.map(curve).into(), cores: 2, ..Report::default() });
+        let picture = picture(&Report { curves: Axis::ALL.map(curve).into(), cores: 2, ..Report::default() });
         let points: usize = Axis::ALL.iter().map(|axis| axis.points(1_000_000, 2).len()).sum();
         assert_eq!(picture.matches("<circle").count(), 3 * points);
         assert!(picture.contains(">zstd</text>") && picture.contains(">10min</text>"), "{picture}");

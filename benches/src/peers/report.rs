@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::jvm::Job;
 use super::{Done, Peer};
+use crate::bars::{self, Row};
 use crate::clicks::Totals;
 use crate::measure::Usage;
 use crate::report::median;
@@ -121,6 +122,32 @@ impl Report {
     ) -> Self {
         let lines = peers.iter().filter_map(|peer| line(*peer, workload, &runs)).collect();
         Self { workload: workload.name(), topic, memory, cores, lines, runs, failures: Vec::new() }
+    }
+
+    /// The medians as a picture, SVG: of each its best, warm where it has that.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        let row = |line: &Line| {
+            let speed = line
+                .warm_records_per_second
+                .map_or(line.cold_records_per_second, |warm| warm.max(line.cold_records_per_second));
+            let cpu = line.warm_cpu_seconds.unwrap_or(line.cold_cpu_seconds);
+            let warm = if line.warm_records_per_second.is_some() { ", warm" } else { "" };
+            Row {
+                name: format!("{}{warm}", line.title),
+                ours: line.peer == Peer::Tidemill.name(),
+                values: vec![Some(speed), Some(cpu), Some(line.cold_peak_rss_bytes / MIB)],
+            }
+        };
+        let rounds = self.runs.iter().map(|run| run.round).max().unwrap_or(0);
+        let title = format!(
+            "{}: {} records, {} cores shared with the broker, medians of {rounds}",
+            self.workload.to_uppercase(),
+            self.topic.records,
+            self.cores
+        );
+        let rows: Vec<Row> = self.lines.iter().map(row).collect();
+        bars::svg(&title, &["records/s", "CPU seconds", "peak MiB, cold"], &rows)
     }
 }
 
@@ -263,6 +290,8 @@ mod tests {
         assert!((flink.warm_cpu_seconds.expect("warm") - 4.0).abs() < 1e-9);
         // 4 times in the first round, 2 times in the second, of the warm figure.
         assert!((flink.tidemill_is_times.expect("a ratio") - 3.0).abs() < 1e-9, "{flink:?}");
+        let picture = report.svg();
+        assert!(picture.contains(">250 k<") && picture.contains(", warm</text>"), "the best of it: {picture}");
         let shown = report.to_string();
         assert!(shown.contains("100 k · 250 k") && shown.contains("3.00 ×") && shown.contains("3 (2)"), "{shown}");
     }

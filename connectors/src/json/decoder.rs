@@ -60,8 +60,9 @@ impl JsonDecoder {
             );
             return Err(Box::new((Cause::TooLarge, error)));
         }
-        if let Err(e) = std::str::from_utf8(value) {
-            return Err(Box::new((Cause::NotJson, format!("expected UTF-8, found other at byte {}", e.valid_up_to()))));
+        // It says yes or no and is fast; where it went wrong is asked below.
+        if simdutf8::basic::from_utf8(value).is_err() {
+            return Err(Box::new((Cause::NotJson, not_utf8(value))));
         }
         let rows = self.root.len();
         // A record without an end is read on into its neighbours, up to a byte that cannot be: the zeros behind the last
@@ -108,6 +109,12 @@ impl JsonDecoder {
         self.root.truncate(0);
         arrays
     }
+}
+
+#[cold]
+fn not_utf8(value: &[u8]) -> String {
+    let at = std::str::from_utf8(value).map_or_else(|e| e.valid_up_to(), str::len);
+    format!("expected UTF-8, found other at byte {at}")
 }
 
 fn isolate(alone: &mut Vec<u8>, value: &[u8]) {

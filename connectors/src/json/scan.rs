@@ -5,6 +5,8 @@
 //! scans need no end of their own: they stop in the padding at the latest. Whether a record was left on the way
 //! is asked once, when its outermost object is closed.
 
+use wide::u8x16;
+
 /// Eight bytes at `p`, the first in the lowest byte.
 #[inline(always)]
 pub(super) fn load8(buf: &[u8], p: usize) -> u64 {
@@ -26,26 +28,14 @@ pub(super) fn load16(buf: &[u8], p: usize) -> [u8; 16] {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// A high bit for each byte that ends a plain run of a string: a quote, a backslash, a control character. Bytes above
-/// the first marked one may be marked wrongly.
-#[inline(always)]
-fn marks(v: u64) -> u64 {
-    let quote = v ^ (ONES * b'"' as u64);
-    let backslash = v ^ (ONES * b'\\' as u64);
-    let low = v.wrapping_sub(ONES * 0x20);
-    (quote.wrapping_sub(ONES) & !quote | backslash.wrapping_sub(ONES) & !backslash | low & !v) & HIGH
-}
-
 /// How many of the sixteen bytes come before a quote, a backslash or a control character.
 #[inline(always)]
 pub(super) fn plain_run(block: &[u8; 16]) -> usize {
-    let v = u128::from_le_bytes(*block);
-    let low = marks(v as u64);
-    if low != 0 {
-        return (low.trailing_zeros() / 8) as usize;
-    }
-    let high = marks((v >> 64) as u64);
-    8 + (high.trailing_zeros() / 8) as usize
+    let v = u8x16::from(*block);
+    let quote = v.simd_eq(u8x16::splat(b'"'));
+    let backslash = v.simd_eq(u8x16::splat(b'\\'));
+    let control = v.simd_eq(v.min(u8x16::splat(0x1F)));
+    ((quote | backslash | control).to_bitmask() | 1 << 16).trailing_zeros() as usize
 }
 
 /// Passes over a string's plain bytes from `p`: the place of the first quote, backslash or control character.
@@ -104,16 +94,12 @@ mod tests {
     fn plain_runs_end_at_quote_backslash_and_control() {
         for stop in 0..=255u8 {
             for at in 0..16 {
-                let mut block = [b'a'; 16];
-                block[at] = stop;
                 let want = if matches!(stop, b'"' | b'\\') || stop < 0x20 { at } else { 16 };
-                assert_eq!(plain_run(&block), want, "byte {stop:#x} at {at}");
-                block.fill(0xE9);
-                block[at] = stop;
-                assert_eq!(plain_run(&block), want, "byte {stop:#x} at {at} among high bytes");
-                block.fill(b'!');
-                block[at] = stop;
-                assert_eq!(plain_run(&block), want, "byte {stop:#x} at {at} among bytes beside the quote");
+                for around in [b'a', 0xE9, b'!'] {
+                    let mut block = [around; 16];
+                    block[at] = stop;
+                    assert_eq!(plain_run(&block), want, "byte {stop:#x} at {at} among {around:#x}");
+                }
             }
         }
     }
