@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Array, Int64Array, ListBuilder, StringBuilder, StructBuilder,
-    TimestampMillisecondArray,
+    ArrayRef, BinaryArray, BinaryBuilder, Int32Array, Int64Array, ListBuilder, NullBufferBuilder, StringBuilder,
+    StructBuilder, TimestampMillisecondArray,
 };
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use tidemill_engine::chunk::{Chunk, Record};
 
@@ -62,8 +63,8 @@ impl Metadata {
         Field::new(self.column(), of, nullable)
     }
 
-    /// The column of the records picked from a chunk.
-    pub(crate) fn build(self, picked: &Picked<'_>) -> ArrayRef {
+    /// The column of the records picked from a chunk; values are copied into `room`.
+    pub(crate) fn build(self, picked: &Picked<'_>, room: &mut Room) -> ArrayRef {
         match self {
             Self::Topic => {
                 let mut column = StringBuilder::with_capacity(picked.len(), picked.len() * 16);
@@ -75,8 +76,8 @@ impl Metadata {
             Self::Timestamp => {
                 Arc::new(TimestampMillisecondArray::from(picked.collect(|r| r.timestamp_ms)).with_timezone("+00:00"))
             }
-            Self::Key => binary(picked, |r| r.key),
-            Self::Value => binary(picked, |r| r.value),
+            Self::Key => binary(picked, |r| r.key, &mut Room::default()),
+            Self::Value => binary(picked, |r| r.value, room),
             Self::Headers => headers(picked),
         }
     }
@@ -90,12 +91,39 @@ fn header_item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Struct(header_fields()), false))
 }
 
-fn binary<'c>(picked: &Picked<'c>, bytes: impl Fn(Record<'c>) -> Option<&'c [u8]>) -> ArrayRef {
-    let mut size = 0;
-    picked.each(|r| size += bytes(r).map_or(0, <[u8]>::len));
-    let mut column = BinaryBuilder::with_capacity(picked.len(), size);
-    picked.each(|r| column.append_option(bytes(r)));
-    Arc::new(column.finish())
+/// The bytes of the last `_value` column, in which the next is built when nobody has them any more: after a filter that
+/// copied what it let through. Else some MiB are given back to the kernel and mapped anew for each chunk, which takes as
+/// long as copying the values.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room(Option<Buffer>);
+
+impl Room {
+    fn take(&mut self) -> Vec<u8> {
+        let mut bytes = self.0.take().and_then(|last| last.into_vec().ok()).unwrap_or_default();
+        bytes.clear();
+        bytes
+    }
+}
+
+fn binary<'c>(picked: &Picked<'c>, bytes: impl Fn(Record<'c>) -> Option<&'c [u8]>, room: &mut Room) -> ArrayRef {
+    let mut data = room.take();
+    if data.capacity() < picked.chunk.arena().len() {
+        let mut size = 0;
+        picked.each(|r| size += bytes(r).map_or(0, <[u8]>::len));
+        data.reserve(size);
+    }
+    let mut offsets = Vec::with_capacity(picked.len() + 1);
+    offsets.push(0);
+    let mut nulls = NullBufferBuilder::new(picked.len());
+    picked.each(|r| {
+        let value = bytes(r);
+        data.extend_from_slice(value.unwrap_or_default());
+        offsets.push(i32::try_from(data.len()).expect("a chunk's values are less than 2 GiB"));
+        nulls.append(value.is_some());
+    });
+    let data = Buffer::from_vec(data);
+    room.0 = Some(data.clone());
+    Arc::new(BinaryArray::new(OffsetBuffer::new(ScalarBuffer::from(offsets)), data, nulls.finish()))
 }
 
 fn headers(picked: &Picked<'_>) -> ArrayRef {
@@ -181,5 +209,41 @@ impl Picks {
     /// The indices, where some record is no row.
     pub(crate) fn into_records(self) -> Option<Vec<u32>> {
         self.records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use tidemill_engine::partition::Partition;
+
+    use super::*;
+
+    /// The `_value` column of a chunk of these, and where its bytes are.
+    fn values(room: &mut Room, values: &[Option<&[u8]>]) -> (ArrayRef, *const u8) {
+        let mut chunk = Chunk::new([Partition::new("a", 0)].into(), 64);
+        for (offset, value) in (0..).zip(values) {
+            chunk.push(0, offset, None, *value, Some(b"key"), []);
+        }
+        chunk.seal();
+        let column = Metadata::Value.build(&Picked { chunk: &chunk, records: None }, room);
+        assert!(column.as_binary::<i32>().iter().eq(values.iter().copied()));
+        let at = column.as_binary::<i32>().values().as_ptr();
+        (column, at)
+    }
+
+    #[test]
+    fn values_are_built_in_the_bytes_of_the_last_once_nobody_has_them() {
+        let mut room = Room::default();
+        let long = [7; 1000];
+        let (kept, first) = values(&mut room, &[Some(&long[..]), None, Some(b"")]);
+        let (other, second) = values(&mut room, &[Some(b"new"), Some(&[8; 900])]);
+        assert_ne!(first, second, "somebody has the first");
+        assert_eq!(kept.as_binary::<i32>().value(0), long, "and it is as it was");
+        drop(other);
+        let (third, at) = values(&mut room, &[None, Some(b"small")]);
+        assert_eq!(at, second);
+        drop(third);
+        let (_, _) = values(&mut room, &[Some(&[9; 5000]), Some(&long[..])]);
     }
 }

@@ -8,7 +8,7 @@ use tidemill_engine::chunk::Chunk;
 use tidemill_engine::format::{Decoded, Decoder, Format, Reject, Stage};
 
 use crate::json::{Cause, FormatError, Tombstones};
-use crate::metadata::{Metadata, Picks};
+use crate::metadata::{Metadata, Picks, Room};
 
 /// Rows of metadata columns; a record's bytes are in `_value`, whatever they are.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub struct RawFormat {
     tombstones: Tombstones,
     max_record_bytes: usize,
     schema: SchemaRef,
+    room: Room,
 }
 
 impl RawFormat {
@@ -32,7 +33,7 @@ impl RawFormat {
             }
         }
         let schema = Arc::new(Schema::new(metadata.iter().map(|m| m.field()).collect::<Vec<Field>>()));
-        Ok(Self { metadata: metadata.into(), tombstones, max_record_bytes, schema })
+        Ok(Self { metadata: metadata.into(), tombstones, max_record_bytes, schema, room: Room::default() })
     }
 
     /// The same with only the columns named, in the order they have here.
@@ -96,7 +97,7 @@ impl Decoder for RawFormat {
             }
         }
         let picked = picks.of(chunk);
-        let columns = self.metadata.iter().map(|m| m.build(&picked)).collect();
+        let columns = self.metadata.iter().map(|m| m.build(&picked, &mut self.room)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(picks.rows()));
         let rows = RecordBatch::try_new_with_options(self.schema(), columns, &options)
             .expect("each metadata column is built as its field says, with a value for each row");

@@ -66,7 +66,7 @@ impl DataFiles {
             file_size: options.file_size.clamp(1, MAX_FILE),
             open_files: options.open_files.max(1),
             memory: options.memory,
-            dictionaries: Arc::default(),
+            learned: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared), clock: options.clock })
     }

@@ -9,7 +9,7 @@ use parquet::file::metadata::ParquetMetaData;
 use tidemill_engine::sink::SinkError;
 use uuid::Uuid;
 
-use super::dictionaries::Dictionaries;
+use super::learned::Learned;
 use super::ndjson::NdjsonEncoder;
 use super::parquet::{ParquetEncoder, ParquetOptions};
 use super::store::StoreFile;
@@ -41,17 +41,17 @@ impl FileFormat {
         encoder.write(&RecordBatch::new_empty(schema.clone())).map_err(refused)
     }
 
-    /// Starts a file of rows of `schema`; `dictionaries` is what earlier files of the sink have taught.
+    /// Starts a file of rows of `schema`; `learned` is what earlier files of the sink have taught.
     pub(super) fn encoder(
         &self,
         schema: &SchemaRef,
         file: Counted,
         job: &str,
         token: Uuid,
-        dictionaries: &Arc<Dictionaries>,
+        learned: &Arc<Learned>,
     ) -> Result<Box<dyn Encoder>, EncodeError> {
         Ok(match self {
-            Self::Parquet(options) => Box::new(ParquetEncoder::new(options, schema, file, job, token, dictionaries)?),
+            Self::Parquet(options) => Box::new(ParquetEncoder::new(options, schema, file, job, token, learned)?),
             Self::Ndjson => Box::new(NdjsonEncoder::new(file)),
         })
     }

@@ -5,12 +5,12 @@
 //! between is finished by whoever comes next. See `DESIGN.md`, "The files' log".
 
 pub mod data;
-mod dictionaries;
 mod encode;
 mod held;
 mod history;
 mod journal;
 pub mod layout;
+mod learned;
 mod local;
 pub mod log;
 pub(crate) mod ndjson;
@@ -149,7 +149,7 @@ impl FilesSink {
             file_size: options.file_size.clamp(1, MAX_FILE),
             open_files: options.open_files.max(1),
             memory: options.memory,
-            dictionaries: Arc::default(),
+            learned: Arc::default(),
         };
         let journal = Journal { store, layout, clock: options.clock };
         let checkpoint_every = options.checkpoint_every.max(2);

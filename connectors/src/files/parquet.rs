@@ -13,8 +13,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use uuid::Uuid;
 
-use super::dictionaries::Dictionaries;
 use super::encode::{Counted, EncodeError, Encoder, Finished, Nowhere};
+use super::learned::Learned;
 use super::share::share;
 
 /// Bounds and settings of Parquet files.
@@ -60,7 +60,7 @@ pub(super) struct ParquetEncoder {
     columns: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     options: ParquetOptions,
-    dictionaries: Arc<Dictionaries>,
+    learned: Arc<Learned>,
     group: Option<RowGroup>,
 }
 
@@ -92,7 +92,7 @@ impl ParquetEncoder {
         file: Counted,
         job: &str,
         token: Uuid,
-        dictionaries: &Arc<Dictionaries>,
+        learned: &Arc<Learned>,
     ) -> Result<Self, EncodeError> {
         let compression = match options.compression {
             Compression::None => basic::Compression::UNCOMPRESSED,
@@ -110,13 +110,18 @@ impl ParquetEncoder {
                 KeyValue::new("tidemill.job".to_owned(), job.to_owned()),
                 KeyValue::new("tidemill.token".to_owned(), token.to_string()),
             ]));
-        for column in dictionaries.useless() {
-            properties = properties.set_column_dictionary_enabled(column, false);
+        for (column, useless) in learned.useless() {
+            if useless.dictionary {
+                properties = properties.set_column_dictionary_enabled(column.clone(), false);
+            }
+            if useless.compression {
+                properties = properties.set_column_compression(column, basic::Compression::UNCOMPRESSED);
+            }
         }
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties.build())).map_err(from_parquet)?;
         let (file, columns) = writer.into_serialized_writer().map_err(from_parquet)?;
-        let (schema, options, dictionaries) = (schema.clone(), options.clone(), dictionaries.clone());
-        Ok(Self { file, columns, schema, options, dictionaries, group: None })
+        let (schema, options, learned) = (schema.clone(), options.clone(), learned.clone());
+        Ok(Self { file, columns, schema, options, learned, group: None })
     }
 
     /// How many of `rows` more rows the open row group takes before it is full.
@@ -202,7 +207,7 @@ impl Encoder for ParquetEncoder {
     fn finish(mut self: Box<Self>) -> Result<Finished, EncodeError> {
         self.close_group().map_err(from_parquet)?;
         let footer = self.file.finish().map_err(from_parquet)?;
-        self.dictionaries.learn(&footer);
+        self.learned.learn(&footer);
         // `into_inner` would write the footer once more.
         let taken = Counted::new(Box::new(Nowhere));
         let file = std::mem::replace(self.file.inner_mut(), taken);

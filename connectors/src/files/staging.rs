@@ -17,9 +17,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::dictionaries::Dictionaries;
 use super::encode::{Counted, EncodeError, Encoder, Trouble};
 use super::held::Held;
+use super::learned::Learned;
 use super::partition::Partitioner;
 use super::store::{Fault, Store, StoreError};
 use super::{FileFormat, sink_error};
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub(super) memory: usize,
     pub(super) held: Held,
     /// What its Parquet files have taught.
-    pub(super) dictionaries: Arc<Dictionaries>,
+    pub(super) learned: Arc<Learned>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -275,13 +275,7 @@ impl Files {
         let encoder = self
             .shared
             .format
-            .encoder(
-                self.shared.partitioner.schema(),
-                file,
-                &self.shared.job,
-                self.window.token,
-                &self.shared.dictionaries,
-            )
+            .encoder(self.shared.partitioner.schema(), file, &self.shared.job, self.window.token, &self.shared.learned)
             .map_err(|e| encode_error(&self.shared, &staged, &trouble, e))?;
         Ok(OpenFile { staged, values, trouble, encoder, rows: 0, memory: 0, used: 0 })
     }

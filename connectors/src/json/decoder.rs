@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use tidemill_engine::chunk::{Chunk, PADDING};
 use tidemill_engine::format::{Decoded, Decoder, Reject, Stage};
 
-use crate::metadata::Picks;
+use crate::metadata::{Picks, Room};
 
 use super::cause::Cause;
 use super::fault::{Context, Failed, Fault, Step, describe};
@@ -32,6 +32,7 @@ pub(super) struct JsonDecoder {
     alone: Vec<u8>,
     /// The chunk ends with [`PADDING`] zeros.
     sealed: bool,
+    room: Room,
 }
 
 const ONE_OBJECT: &str = "one JSON object";
@@ -45,7 +46,7 @@ impl JsonDecoder {
     ) -> Self {
         let root = Object::new(&options.fields, |i| read[i], "");
         let cx = Context { coerce: options.coerce, ..Context::default() };
-        Self { options, schema, unknown, root, cx, alone: Vec::new(), sealed: false }
+        Self { options, schema, unknown, root, cx, alone: Vec::new(), sealed: false, room: Room::default() }
     }
 
     /// Appends the record `buf[range]` to the columns, or leaves them as they were.
@@ -215,7 +216,7 @@ impl Decoder for JsonDecoder {
         let mut columns = self.finish();
         let picked = picks.of(chunk);
         let metadata = self.options.metadata.iter().filter(|m| self.schema.index_of(m.column()).is_ok());
-        columns.extend(metadata.map(|m| m.build(&picked)));
+        columns.extend(metadata.map(|m| m.build(&picked, &mut self.room)));
         let options = RecordBatchOptions::new().with_row_count(Some(picks.rows()));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .expect("each column is built as its field says, with a value for each row");
