@@ -91,6 +91,9 @@ fn header_item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Struct(header_fields()), false))
 }
 
+/// More is not kept: chunks are of some MiB, unless a record is larger.
+const ROOM_BYTES: usize = 8 << 20;
+
 /// The bytes of the last `_value` column, in which the next is built when nobody has them any more: after a filter that
 /// copied what it let through. Else some MiB are given back to the kernel and mapped anew for each chunk, which takes as
 /// long as copying the values.
@@ -122,7 +125,7 @@ fn binary<'c>(picked: &Picked<'c>, bytes: impl Fn(Record<'c>) -> Option<&'c [u8]
         nulls.append(value.is_some());
     });
     let data = Buffer::from_vec(data);
-    room.0 = Some(data.clone());
+    room.0 = (data.capacity() <= ROOM_BYTES).then(|| data.clone());
     Arc::new(BinaryArray::new(OffsetBuffer::new(ScalarBuffer::from(offsets)), data, nulls.finish()))
 }
 

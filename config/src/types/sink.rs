@@ -119,7 +119,7 @@ pub struct Parquet {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-default" = "the environment"))]
     pub storage: Option<Text>,
-    /// Compression of column chunks.
+    /// Compression of column chunks. A column that it shrinks by less than an eighth is left as it is in the next files.
     #[serde(default)]
     pub compression: Compression,
     /// A file that has reached this size is closed and the next one begun. At most 4GiB.

@@ -25,7 +25,7 @@ pub struct Delta {
     /// What happens when the job has columns that the table has not.
     #[serde(default)]
     pub schema_evolution: SchemaEvolution,
-    /// Compression of column chunks.
+    /// Compression of column chunks. A column that it shrinks by less than an eighth is left as it is in the next files.
     #[serde(default)]
     pub compression: Compression,
     /// A data file that has reached this size is closed and the next one begun. At most 4GiB.
