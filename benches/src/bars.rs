@@ -7,7 +7,7 @@ use crate::svg::{self, short, text};
 const LEFT: f64 = 20.0;
 const TOP: f64 = 45.0;
 /// Room for the names, once.
-const NAMES: f64 = 225.0;
+const NAMES: f64 = 250.0;
 const PANEL: f64 = 235.0;
 /// Of a panel, so that the figure behind the longest bar has room.
 const LONGEST: f64 = 165.0;
