@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use parquet::basic::{Compression, Encoding, PageType};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::schema::types::ColumnPath;
 
 /// So many files do without before it is tried again: data change.
@@ -39,14 +40,27 @@ struct Without {
 
 /// What is not worth its cost for a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Useless {
-    pub(super) dictionary: bool,
-    pub(super) compression: bool,
+struct Useless {
+    dictionary: bool,
+    compression: bool,
 }
 
 impl Learned {
+    /// Settings of the next file, without what is not worth doing for its columns.
+    pub(super) fn apply(&self, mut properties: WriterPropertiesBuilder) -> WriterPropertiesBuilder {
+        for (column, useless) in self.useless() {
+            if useless.dictionary {
+                properties = properties.set_column_dictionary_enabled(column.clone(), false);
+            }
+            if useless.compression {
+                properties = properties.set_column_compression(column, Compression::UNCOMPRESSED);
+            }
+        }
+        properties
+    }
+
     /// The columns for which something is not worth doing in the next file.
-    pub(super) fn useless(&self) -> Vec<(ColumnPath, Useless)> {
+    fn useless(&self) -> Vec<(ColumnPath, Useless)> {
         let columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
         let useless = |w: &Without| Useless { dictionary: w.dictionary > 0, compression: w.compression > 0 };
         columns.iter().map(|(column, w)| (ColumnPath::new(column.clone()), useless(w))).collect()
@@ -148,15 +162,7 @@ mod tests {
         let few: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(|i| i % 9)));
         let many: ArrayRef = Arc::new(StringArray::from_iter_values(many));
         let batch = RecordBatch::try_from_iter([("few", few), ("many", many)]).unwrap();
-        let mut properties = WriterProperties::builder().set_compression(compression);
-        for (column, useless) in learned.useless() {
-            if useless.dictionary {
-                properties = properties.set_column_dictionary_enabled(column.clone(), false);
-            }
-            if useless.compression {
-                properties = properties.set_column_compression(column, Compression::UNCOMPRESSED);
-            }
-        }
+        let properties = learned.apply(WriterProperties::builder().set_compression(compression));
         let mut bytes = Vec::new();
         let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
         writer.write(&batch).unwrap();

@@ -100,7 +100,7 @@ impl ParquetEncoder {
             Compression::Zstd => basic::Compression::ZSTD(basic::ZstdLevel::default()),
             Compression::Lz4 => basic::Compression::LZ4_RAW,
         };
-        let mut properties = WriterProperties::builder()
+        let properties = WriterProperties::builder()
             .set_compression(compression)
             .set_created_by(concat!("tidemill version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_dictionary_enabled(true)
@@ -110,15 +110,8 @@ impl ParquetEncoder {
                 KeyValue::new("tidemill.job".to_owned(), job.to_owned()),
                 KeyValue::new("tidemill.token".to_owned(), token.to_string()),
             ]));
-        for (column, useless) in learned.useless() {
-            if useless.dictionary {
-                properties = properties.set_column_dictionary_enabled(column.clone(), false);
-            }
-            if useless.compression {
-                properties = properties.set_column_compression(column, basic::Compression::UNCOMPRESSED);
-            }
-        }
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties.build())).map_err(from_parquet)?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(learned.apply(properties).build()))
+            .map_err(from_parquet)?;
         let (file, columns) = writer.into_serialized_writer().map_err(from_parquet)?;
         let (schema, options, learned) = (schema.clone(), options.clone(), learned.clone());
         Ok(Self { file, columns, schema, options, learned, group: None })
