@@ -1,27 +1,23 @@
-//! The allocator, told to keep no memory that nobody uses: `memory` is a promise about the resident set.
-#![allow(unsafe_code)] // two calls of C with plain numbers
+//! The allocator, told to keep little memory that nobody uses: `memory` is a promise about the resident set.
+#![allow(unsafe_code)] // one static that C reads, and one call of C with plain numbers
 
-use std::ffi::{c_int, c_long, c_ulong};
+use std::ffi::c_ulong;
 
+/// jemalloc, for librdkafka's `malloc` too.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-unsafe extern "C" {
-    /// Of `mimalloc.h`; linked with the allocator.
-    fn mi_option_set(option: c_int, value: c_long);
-}
+/// `malloc_conf` of jemalloc, which reads it before `main`; the environment's `MALLOC_CONF` goes before it.
+///
+/// Windows are written by changing threads. One arena: what one thread frees is what another takes next, and does not lie
+/// unused in an arena of its own; threads keep little for themselves. Freed pages go back within 500 ms, by a thread of the
+/// allocator where nobody calls it.
+// SAFETY: jemalloc's name for a pointer to a string that ends with a zero byte, which this is; nothing else has that name.
+#[unsafe(export_name = "malloc_conf")]
+pub static SETTINGS: &[u8; 128] = b"narenas:1,tcache_nslots_small_max:64,tcache_nslots_large:4,background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,thp:never\0";
 
-/// `mi_option_purge_delay` of `mimalloc.h`: how many ms a freed page stays resident.
-const PURGE_DELAY: c_int = 15;
-
-/// Gives freed pages back at once and takes no huge ones. Windows are written by changing threads, each with a heap of
-/// its own: kept for the default second, what one has freed lies beside what the next needs, and the peak of W1 is
-/// 335 MiB instead of 177. It doubles the kernel's CPU time for handing out pages, about a fifth of the whole on W1.
-pub fn keep_nothing() {
-    if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
-        // SAFETY: sets a number in a static table; no other thread runs yet.
-        unsafe { mi_option_set(PURGE_DELAY, 0) };
-    }
+/// Takes no huge pages: of one, a part that nobody uses is resident with the rest.
+pub fn no_huge_pages() {
     let (yes, unused): (c_ulong, c_ulong) = (1, 0);
     // SAFETY: takes numbers only. Where the kernel does not know it, it changes nothing.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, yes, unused, unused, unused) };

@@ -5,6 +5,6 @@ mod allocator;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    allocator::keep_nothing();
+    allocator::no_huge_pages();
     tidemill::cli::main()
 }

@@ -154,6 +154,11 @@ impl Chunk {
     ) {
         debug_assert!((slot as usize) < self.partitions.len(), "slot of another run");
         let start = narrow(self.arena.len());
+        let len = value.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len) + PADDING;
+        if self.arena.capacity() - self.arena.len() < len {
+            // A large one, and so the chunk's last: the arena need not grow to twice its size.
+            self.arena.reserve_exact(len);
+        }
         self.arena.extend_from_slice(value.unwrap_or_default());
         self.arena.extend_from_slice(key.unwrap_or_default());
         let headers_at = self.arena.len();
@@ -196,6 +201,12 @@ impl Chunk {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.arena.len()
+    }
+
+    /// Bytes of memory in use: the arena and the entries.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.arena.len() + self.entries.len() * size_of::<Entry>()
     }
 
     /// Bytes of memory it holds on to.

@@ -10,7 +10,7 @@ use crate::window::Facts;
 /// How much a chunk takes before it is handed on.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkLimits {
-    /// Bytes of arena; passed by at most one record.
+    /// Bytes of memory, about; passed by at most one record.
     pub bytes: usize,
     /// Records.
     pub records: usize,
@@ -81,7 +81,7 @@ impl Intake {
     #[inline]
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.chunk.bytes() < self.limits.bytes
+        self.chunk.used() < self.limits.bytes
             && self.chunk.len() < self.limits.records
             && self.facts.rows < self.max_rows
             && self.facts.bytes < self.max_bytes
@@ -146,7 +146,7 @@ impl Intake {
     }
 
     pub(crate) fn chunk_is_full(&self) -> bool {
-        self.chunk.bytes() >= self.limits.bytes || self.chunk.len() >= self.limits.records
+        self.chunk.used() >= self.limits.bytes || self.chunk.len() >= self.limits.records
     }
 
     pub(crate) fn chunk_is_empty(&self) -> bool {
@@ -162,7 +162,8 @@ impl Intake {
 
     /// Hands the open chunk on, putting an empty one made of `former` in its place.
     pub fn take_chunk(&mut self, former: Option<Chunk>) -> Chunk {
-        let next = match former {
+        // One that had to grow for a large record is not kept.
+        let next = match former.filter(|former| former.memory() <= 2 * self.limits.bytes) {
             Some(former) => Chunk::reusing(self.partitions.clone(), former),
             None => Chunk::new(self.partitions.clone(), self.limits.bytes),
         };

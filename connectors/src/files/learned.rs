@@ -5,6 +5,9 @@
 //! that mebibyte are hashed for nothing in each row group, and the dictionary and its indices make the file larger. Where
 //! row groups are too small for that (wide tables), the dictionary is most of what the column takes.
 //!
+//! A dictionary takes 64 KiB before it has a value. A table of hundreds of columns has them for some columns at a time:
+//! those for which one paid, then those that were not tried yet.
+//!
 //! A column of random bytes (an id in hex) is as large after Snappy as before, and costs the writer and every reader the
 //! same time as one that shrinks.
 
@@ -28,42 +31,63 @@ const WORTH_SAVING: i64 = 8;
 /// What a sink knows of its columns. Forgotten with the sink.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
-    columns: Mutex<BTreeMap<Vec<String>, Without>>,
+    columns: Mutex<BTreeMap<Vec<String>, Known>>,
 }
 
-/// For how many more files a column does without.
+/// What is known of a column.
 #[derive(Debug, Default)]
-struct Without {
-    dictionary: u32,
-    compression: u32,
+struct Known {
+    /// For how many more files it does without a dictionary, and without compression.
+    no_dictionary: u32,
+    no_compression: u32,
+    /// Whether the last dictionary was worth its cost.
+    dictionary_pays: bool,
 }
 
-/// What is not worth its cost for a column.
+/// What a column is to do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Useless {
+struct Without {
     dictionary: bool,
     compression: bool,
 }
 
 impl Learned {
-    /// Settings of the next file, without what is not worth doing for its columns.
-    pub(super) fn apply(&self, mut properties: WriterPropertiesBuilder) -> WriterPropertiesBuilder {
-        for (column, useless) in self.useless() {
-            if useless.dictionary {
+    /// Settings of the next file, which has the columns `leaves`: without what is not worth doing for them, and with at
+    /// most so many dictionaries.
+    pub(super) fn apply(
+        &self,
+        mut properties: WriterPropertiesBuilder,
+        leaves: &[ColumnPath],
+        dictionaries: usize,
+    ) -> WriterPropertiesBuilder {
+        for (column, without) in self.without(leaves, dictionaries) {
+            if without.dictionary {
                 properties = properties.set_column_dictionary_enabled(column.clone(), false);
             }
-            if useless.compression {
+            if without.compression {
                 properties = properties.set_column_compression(column, Compression::UNCOMPRESSED);
             }
         }
         properties
     }
 
-    /// The columns for which something is not worth doing in the next file.
-    fn useless(&self) -> Vec<(ColumnPath, Useless)> {
+    /// The columns that do without something in the next file.
+    fn without(&self, leaves: &[ColumnPath], dictionaries: usize) -> Vec<(ColumnPath, Without)> {
         let columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        let useless = |w: &Without| Useless { dictionary: w.dictionary > 0, compression: w.compression > 0 };
-        columns.iter().map(|(column, w)| (ColumnPath::new(column.clone()), useless(w))).collect()
+        let known = |leaf: &ColumnPath| columns.get(leaf.parts());
+        let mut candidates: Vec<usize> =
+            (0..leaves.len()).filter(|&i| known(&leaves[i]).is_none_or(|k| k.no_dictionary == 0)).collect();
+        // Stable: in the schema's order beside that.
+        candidates.sort_by_key(|&i| known(&leaves[i]).is_none_or(|k| !k.dictionary_pays));
+        let mut dictionary = vec![false; leaves.len()];
+        candidates.into_iter().take(dictionaries).for_each(|i| dictionary[i] = true);
+        leaves
+            .iter()
+            .zip(dictionary)
+            .map(|(leaf, has)| (leaf, has, known(leaf).is_some_and(|k| k.no_compression > 0)))
+            .filter(|(_, has, plain)| !has || *plain)
+            .map(|(leaf, has, plain)| (leaf.clone(), Without { dictionary: !has, compression: plain }))
+            .collect()
     }
 
     /// Takes note of a finished file.
@@ -73,19 +97,22 @@ impl Learned {
             seen.entry(chunk.column_path().parts()).or_default().add(chunk);
         }
         let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        for without in columns.values_mut() {
-            without.dictionary = without.dictionary.saturating_sub(1);
-            without.compression = without.compression.saturating_sub(1);
+        for known in columns.values_mut() {
+            known.no_dictionary = known.no_dictionary.saturating_sub(1);
+            known.no_compression = known.no_compression.saturating_sub(1);
         }
         for (column, seen) in seen {
-            let (dictionary, compression) = (seen.dictionary_is_useless(), seen.compression_is_useless());
-            if dictionary || compression {
-                let without = columns.entry(column.to_vec()).or_default();
-                without.dictionary = if dictionary { FILES_WITHOUT } else { without.dictionary };
-                without.compression = if compression { FILES_WITHOUT } else { without.compression };
+            let known = columns.entry(column.to_vec()).or_default();
+            if seen.dictionary_is_useless() {
+                known.no_dictionary = FILES_WITHOUT;
+            }
+            if seen.compression_is_useless() {
+                known.no_compression = FILES_WITHOUT;
+            }
+            if seen.has_dictionary() {
+                known.dictionary_pays = !seen.dictionary_is_useless();
             }
         }
-        columns.retain(|_, without| without.dictionary > 0 || without.compression > 0);
     }
 }
 
@@ -126,6 +153,10 @@ impl Seen {
         self.plain >= SMALL_BYTES && (self.plain - self.compressed) * WORTH_SAVING < self.plain
     }
 
+    fn has_dictionary(&self) -> bool {
+        self.pages > 0
+    }
+
     fn dictionary_is_useless(&self) -> bool {
         let large = self.dictionary_bytes >= SMALL_BYTES && self.dictionary_bytes * 2 > self.bytes;
         large || self.plain_pages * 2 > self.pages
@@ -162,7 +193,8 @@ mod tests {
         let few: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(|i| i % 9)));
         let many: ArrayRef = Arc::new(StringArray::from_iter_values(many));
         let batch = RecordBatch::try_from_iter([("few", few), ("many", many)]).unwrap();
-        let properties = learned.apply(WriterProperties::builder().set_compression(compression));
+        let properties = WriterProperties::builder().set_compression(compression);
+        let properties = learned.apply(properties, &leaves(), 2);
         let mut bytes = Vec::new();
         let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
         writer.write(&batch).unwrap();
@@ -171,8 +203,16 @@ mod tests {
         footer
     }
 
-    fn without(dictionary: bool, compression: bool) -> Vec<(ColumnPath, Useless)> {
-        vec![(ColumnPath::from("many"), Useless { dictionary, compression })]
+    fn leaves() -> Vec<ColumnPath> {
+        ["few", "many"].map(ColumnPath::from).into()
+    }
+
+    fn without(learned: &Learned) -> Vec<(ColumnPath, Without)> {
+        learned.without(&leaves(), 2)
+    }
+
+    fn many(dictionary: bool, compression: bool) -> Vec<(ColumnPath, Without)> {
+        vec![(ColumnPath::from("many"), Without { dictionary, compression })]
     }
 
     #[test]
@@ -180,7 +220,7 @@ mod tests {
         let learned = Learned::default();
         let (large, made) = write(&learned, 200_000);
         assert_eq!(made, 2);
-        assert_eq!(learned.useless(), without(true, false));
+        assert_eq!(without(&learned), many(true, false));
         let (small, made) = write(&learned, 200_000);
         assert_eq!(made, 1);
         assert!(small < large, "{small} {large}");
@@ -189,16 +229,16 @@ mod tests {
         }
         assert_eq!(write(&learned, 10).1, 1, "the last without");
         assert_eq!(write(&learned, 10).1, 2, "tried again");
-        assert!(learned.useless().is_empty(), "few rows never fill it");
+        assert!(without(&learned).is_empty(), "few rows never fill it");
     }
 
     #[test]
     fn a_dictionary_that_is_most_of_its_column_is_not_made_again() {
         let learned = Learned::default();
         assert_eq!(write(&learned, 400).1, 2);
-        assert!(learned.useless().is_empty(), "too small to matter");
+        assert!(without(&learned).is_empty(), "too small to matter");
         assert_eq!(write(&learned, 4_000).1, 2);
-        assert_eq!(learned.useless(), without(true, false), "4,000 values, all different");
+        assert_eq!(without(&learned), many(true, false), "4,000 values, all different");
         assert_eq!(write(&learned, 4_000).1, 1);
     }
 
@@ -217,13 +257,39 @@ mod tests {
             codecs[1]
         };
         assert_eq!(write(&learned, 300, None), Compression::SNAPPY);
-        assert!(learned.useless().is_empty(), "too small to matter");
+        assert!(without(&learned).is_empty(), "too small to matter");
         assert_eq!(write(&learned, 100_000, None), Compression::SNAPPY);
-        assert_eq!(learned.useless(), without(true, true));
+        assert_eq!(without(&learned), many(true, true));
         for file in 0..FILES_WITHOUT {
             assert_eq!(write(&learned, 10_000, Some("the same")), Compression::UNCOMPRESSED, "file {file}");
         }
         assert_eq!(write(&learned, 10_000, Some("the same")), Compression::SNAPPY, "tried again");
-        assert!(learned.useless().is_empty(), "it shrinks");
+        assert!(without(&learned).is_empty(), "it shrinks");
+    }
+
+    #[test]
+    fn a_table_of_many_columns_has_dictionaries_where_they_pay_then_where_none_was_tried() {
+        let learned = Learned::default();
+        let names: Vec<String> = (0..10).map(|i| format!("c{i}")).collect();
+        let leaves: Vec<ColumnPath> = names.iter().map(|n| ColumnPath::from(n.as_str())).collect();
+        // Even columns hold few different values, odd ones nothing else.
+        let mut write = |rows: i64| -> Vec<usize> {
+            let column = |c: usize| -> (&str, ArrayRef) {
+                let values = (0..rows).map(|i| if c.is_multiple_of(2) { i % 9 } else { i * 7919 });
+                (&names[c], Arc::new(Int64Array::from_iter_values(values)))
+            };
+            let batch = RecordBatch::try_from_iter((0..10).map(column)).unwrap();
+            let properties = learned.apply(WriterProperties::builder(), &leaves, 4).build();
+            let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+            writer.write(&batch).unwrap();
+            let footer = writer.finish().unwrap();
+            learned.learn(&footer);
+            let columns = footer.row_group(0).columns().iter().enumerate();
+            columns.filter(|(_, c)| c.dictionary_page_offset().is_some()).map(|(i, _)| i).collect()
+        };
+        assert_eq!(write(10_000), [0, 1, 2, 3]);
+        assert_eq!(write(10_000), [0, 2, 4, 5], "1 and 3 have shown that none pays");
+        assert_eq!(write(10_000), [0, 2, 4, 6]);
+        assert_eq!(write(10_000), [0, 2, 4, 6], "all four pay, the others have to do without");
     }
 }

@@ -35,7 +35,7 @@ pub use self::encode::FileFormat;
 pub use self::history::history;
 pub use self::local::LocalStore;
 pub use self::objects::ObjectStoreFiles;
-pub use self::parquet::{Compression, ParquetOptions};
+pub use self::parquet::{Compression, DICTIONARY_BYTES, ParquetOptions};
 pub use self::partition::{NULL_PARTITION, Part, Partitioner};
 pub use self::staging::{NameFile, StagedFile, Window};
 

@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
 use super::encode::{Counted, EncodeError, Encoder, Finished, Nowhere};
 use super::learned::Learned;
 use super::share::share;
+
+/// What the dictionary of a column takes before its first value: the table of 4,096 that `parquet` begins with.
+pub const DICTIONARY_BYTES: usize = 64 << 10;
 
 /// Bounds and settings of Parquet files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +32,19 @@ pub struct ParquetOptions {
     pub row_group_bytes: usize,
     /// Most threads that encode the columns of one file.
     pub threads: usize,
+    /// Most columns of a file that have a dictionary, each of which takes [`DICTIONARY_BYTES`] at once.
+    pub dictionaries: usize,
 }
 
 impl Default for ParquetOptions {
     fn default() -> Self {
-        Self { compression: Compression::Zstd, row_group_rows: 1 << 20, row_group_bytes: 64 << 20, threads: threads() }
+        Self {
+            compression: Compression::Zstd,
+            row_group_rows: 1 << 20,
+            row_group_bytes: 64 << 20,
+            threads: threads(),
+            dictionaries: usize::MAX,
+        }
     }
 }
 
@@ -110,8 +122,9 @@ impl ParquetEncoder {
                 KeyValue::new("tidemill.job".to_owned(), job.to_owned()),
                 KeyValue::new("tidemill.token".to_owned(), token.to_string()),
             ]));
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(learned.apply(properties).build()))
-            .map_err(from_parquet)?;
+        let leaves = leaves(schema).map_err(from_parquet)?;
+        let properties = learned.apply(properties, &leaves, options.dictionaries).build();
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(from_parquet)?;
         let (file, columns) = writer.into_serialized_writer().map_err(from_parquet)?;
         let (schema, options, learned) = (schema.clone(), options.clone(), learned.clone());
         Ok(Self { file, columns, schema, options, learned, group: None })
@@ -163,6 +176,12 @@ impl ParquetEncoder {
         }
         out.close().map(drop)
     }
+}
+
+/// The paths of the columns that a file of `schema` has.
+fn leaves(schema: &SchemaRef) -> Result<Vec<ColumnPath>, ParquetError> {
+    let schema = ArrowSchemaConverter::new().convert(schema)?;
+    Ok(schema.columns().iter().map(|column| column.path().clone()).collect())
 }
 
 fn died() -> ParquetError {

@@ -1,6 +1,7 @@
 //! The columns that records are decoded into: plain vectors, cut back when a record fails, made into Arrow arrays
 //! without copying when a chunk is done.
 
+use std::mem;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Decimal128Array, ListArray, PrimitiveArray, StringArray};
@@ -61,6 +62,8 @@ pub(super) struct Bytes {
     pub(super) data: Vec<u8>,
     /// Where each value ends, a zero before the first.
     pub(super) offsets: Vec<i32>,
+    /// Room that the next chunk's values are given, in bytes each.
+    each: usize,
 }
 
 /// Lists of a column, back to back.
@@ -69,11 +72,13 @@ pub(super) struct List {
     pub(super) items: Box<Column>,
     /// Where each list ends, a zero before the first.
     pub(super) offsets: Vec<i32>,
+    /// Room that the next chunk's lists are given, in items each.
+    each: usize,
 }
 
 impl Bytes {
     fn new() -> Self {
-        Self { data: Vec::new(), offsets: vec![0] }
+        Self { data: Vec::new(), offsets: vec![0], each: 0 }
     }
 
     /// Ends a value. False when the column is too large for 32-bit offsets.
@@ -89,22 +94,24 @@ impl Bytes {
         }
     }
 
+    fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
+        self.each = room(self.data.len(), self.offsets.len() - 1);
+        (take_offsets(&mut self.offsets), Buffer::from_vec(mem::take(&mut self.data)))
+    }
+
     fn truncate(&mut self, len: usize) {
         self.offsets.truncate(len + 1);
         self.data.truncate(self.offsets.last().map_or(0, |&end| end as usize));
     }
 }
 
-/// Takes a vector and leaves one with room for as much as it had.
-fn take<T>(values: &mut Vec<T>) -> Vec<T> {
-    let room = values.len() + values.len() / 8;
-    std::mem::replace(values, Vec::with_capacity(room))
+fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    OffsetBuffer::new(ScalarBuffer::from(mem::replace(offsets, vec![0])))
 }
 
-fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    let full = take(offsets);
-    offsets.push(0);
-    OffsetBuffer::new(ScalarBuffer::from(full))
+/// The mean of `all` over so many, and an eighth more.
+fn room(all: usize, over: usize) -> usize {
+    (all + all / 8).div_ceil(over.max(1))
 }
 
 /// Calls a macro's arm for each variant that is a vector of numbers or booleans.
@@ -143,6 +150,23 @@ impl Column {
             Values::List(list) => list.offsets.len() - 1,
             Values::Struct(object) => object.len(),
         })
+    }
+
+    /// Makes room for `rows` values, as large as those of the chunk before: no more than `most` bytes of text or items of
+    /// a list. Between chunks a column holds no memory.
+    pub(super) fn prepare(&mut self, rows: usize, most: usize) {
+        with_vector!(&mut self.values, v => v.reserve_exact(rows), {
+            Values::Unread(_) => {}
+            Values::Utf8(bytes) | Values::Binary(bytes) => {
+                bytes.offsets.reserve_exact(rows);
+                bytes.data.reserve_exact(most.min(bytes.each.saturating_mul(rows)));
+            }
+            Values::List(list) => {
+                list.offsets.reserve_exact(rows);
+                list.items.prepare(most.min(list.each.saturating_mul(rows)), most);
+            }
+            Values::Struct(object) => object.prepare(rows, most),
+        });
     }
 
     /// Appends a null.
@@ -208,17 +232,21 @@ impl Column {
             Values::Time64(_, v) => primitive::<Time64NanosecondType>(v, nulls),
             Values::Timestamp(_, v) => timestamps(v, nulls, field.data_type()),
             Values::Decimal { values, .. } => Arc::new(
-                Decimal128Array::new(ScalarBuffer::from(take(values)), nulls).with_data_type(field.data_type().clone()),
+                Decimal128Array::new(ScalarBuffer::from(mem::take(values)), nulls)
+                    .with_data_type(field.data_type().clone()),
             ),
-            Values::Utf8(Bytes { data, offsets }) => Arc::new(
-                StringArray::try_new(take_offsets(offsets), Buffer::from_vec(take(data)), nulls)
-                    .expect("each record was checked to be UTF-8 and is cut at ASCII characters only"),
-            ),
-            Values::Binary(Bytes { data, offsets }) => {
-                Arc::new(BinaryArray::new(take_offsets(offsets), Buffer::from_vec(take(data)), nulls))
+            Values::Utf8(bytes) => {
+                let (offsets, data) = bytes.take();
+                let array = StringArray::try_new(offsets, data, nulls);
+                Arc::new(array.expect("each record was checked to be UTF-8 and is cut at ASCII characters only"))
+            }
+            Values::Binary(bytes) => {
+                let (offsets, data) = bytes.take();
+                Arc::new(BinaryArray::new(offsets, data, nulls))
             }
             Values::List(list) => {
                 let DataType::List(item) = field.data_type() else { return None };
+                list.each = room(list.items.len(), len);
                 let items = list.items.finish(item)?;
                 Arc::new(ListArray::new(item.clone(), take_offsets(&mut list.offsets), items, nulls))
             }
@@ -247,11 +275,11 @@ fn repeat_last(offsets: &mut Vec<i32>) {
 }
 
 fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
-    Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(take(values)), nulls))
+    Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(mem::take(values)), nulls))
 }
 
 fn timestamps(values: &mut Vec<i64>, nulls: Option<NullBuffer>, of: &DataType) -> ArrayRef {
-    let values = ScalarBuffer::from(take(values));
+    let values = ScalarBuffer::from(mem::take(values));
     let of = of.clone();
     match of {
         DataType::Timestamp(TimeUnit::Second, _) => {
@@ -292,7 +320,7 @@ impl Values {
                 Self::Decimal { precision: *precision, scale: *scale, values: Vec::new() }
             }
             DataType::List(item) => {
-                Self::List(List { items: Box::new(Column::new(item, true, path)), offsets: vec![0] })
+                Self::List(List { items: Box::new(Column::new(item, true, path)), offsets: vec![0], each: 0 })
             }
             DataType::Struct(fields) => Self::Struct(Box::new(Object::new(fields, |_| true, path))),
             other => unreachable!("types are checked when the format is made, {other} has no column"),

@@ -186,6 +186,8 @@ impl Decoder for JsonDecoder {
     fn decode(&mut self, chunk: &Chunk) -> Decoded {
         let buf = chunk.arena();
         self.sealed = buf.ends_with(&[0; PADDING]);
+        // No value is larger than its text.
+        self.root.prepare(chunk.len(), buf.len());
         let mut picks = Picks::default();
         let mut rejects = Vec::new();
         let mut tombstones_skipped = 0;

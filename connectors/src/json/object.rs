@@ -50,6 +50,13 @@ impl Object {
         self.len
     }
 
+    /// Makes room in all columns; see [`Column::prepare`].
+    pub(super) fn prepare(&mut self, rows: usize, most: usize) {
+        for column in &mut self.columns {
+            column.prepare(rows, most);
+        }
+    }
+
     /// Appends what stands in a null's place to all columns.
     pub(super) fn push_nothing(&mut self) {
         self.len += 1;

@@ -168,8 +168,13 @@ impl KafkaOptions {
         }
         let prefetch = self.prefetch_bytes.clamp(MIB, 1 << 31);
         // A fetch comes compressed and is several times larger when unpacked; one per broker may pass the limit.
-        let fetch = (prefetch / 16).clamp(MIB, 16 * MIB);
-        let per_partition = (prefetch / 32).clamp(MIB, 4 * MIB);
+        // The client wants a fetch no smaller than `message.max.bytes`, which is all that this does to a consumer but for
+        // one thing: an LZ4 batch that does not say its size is taken for four times as large as it comes, up to that.
+        // Memory for a batch that is so large grows in a few steps.
+        let message = self.properties.get("message.max.bytes").and_then(|v| v.parse().ok()).unwrap_or(64 << 10);
+        let least = (prefetch / 8).clamp(MIB / 4, MIB);
+        let fetch = (prefetch / 16).clamp(least, 16 * MIB).max(message);
+        let per_partition = (prefetch / 32).clamp(least, 4 * MIB);
         // The limit in bytes counts values and keys alone, but the client keeps some 400 bytes more for each record:
         // small records are limited by their number.
         let records = (prefetch >> 10).clamp(1000, 500_000);
@@ -183,6 +188,7 @@ impl KafkaOptions {
             .set("queued.min.messages", records.to_string())
             .set("queued.max.messages.kbytes", (prefetch >> 10).to_string())
             .set("fetch.max.bytes", fetch.to_string())
+            .set("message.max.bytes", message.to_string())
             .set("fetch.message.max.bytes", per_partition.to_string())
             .set("topic.metadata.refresh.interval.ms", "30000")
             .set("reconnect.backoff.ms", "50")

@@ -6,7 +6,9 @@ use arrow::datatypes::SchemaRef;
 use tidemill_config as config;
 use tidemill_connectors::blackhole::BlackholeSink;
 use tidemill_connectors::files::store::Store;
-use tidemill_connectors::files::{Compression, FileFormat, FilesOptions, FilesSink, LocalStore, ParquetOptions};
+use tidemill_connectors::files::{
+    Compression, DICTIONARY_BYTES, FileFormat, FilesOptions, FilesSink, LocalStore, ParquetOptions,
+};
 use tidemill_connectors::kept::KeptPositions;
 use tidemill_connectors::stdout::StdoutSink;
 use tidemill_connectors::storage;
@@ -211,6 +213,7 @@ pub(super) fn parquet_options(compression: config::Compression, memory: usize) -
             config::Compression::Lz4 => Compression::Lz4,
         },
         row_group_bytes: memory.min(64 << 20),
+        dictionaries: (memory / 2 / DICTIONARY_BYTES).max(8),
         ..ParquetOptions::default()
     }
 }
