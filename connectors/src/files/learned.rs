@@ -273,7 +273,7 @@ mod tests {
         let names: Vec<String> = (0..10).map(|i| format!("c{i}")).collect();
         let leaves: Vec<ColumnPath> = names.iter().map(|n| ColumnPath::from(n.as_str())).collect();
         // Even columns hold few different values, odd ones nothing else.
-        let mut write = |rows: i64| -> Vec<usize> {
+        let write = |rows: i64| -> Vec<usize> {
             let column = |c: usize| -> (&str, ArrayRef) {
                 let values = (0..rows).map(|i| if c.is_multiple_of(2) { i % 9 } else { i * 7919 });
                 (&names[c], Arc::new(Int64Array::from_iter_values(values)))
