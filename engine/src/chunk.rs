@@ -296,4 +296,24 @@ mod tests {
         assert_eq!((c.value, c.key), (Some(&b""[..]), Some(&b""[..])));
         assert_eq!(chunk.arena().len(), chunk.record(0).headers.len() + 2 + PADDING);
     }
+
+    #[test]
+    fn what_fills_a_chunk_does_not_double_its_memory() {
+        const LIMIT: usize = 100_000;
+        // The one that fills it, alone and after small ones.
+        for sizes in [vec![300; 1_000], vec![30_000; 4], vec![1_000_000], [vec![10; 1_000], vec![70_000]].concat()] {
+            let mut chunk = Chunk::new([Partition::new("t", 0)].into(), LIMIT);
+            let mut last = 0;
+            for (offset, size) in sizes.iter().enumerate() {
+                if chunk.used() >= LIMIT {
+                    break;
+                }
+                chunk.push(0, offset as i64, None, Some(&vec![b'x'; *size]), None, []);
+                last = *size;
+            }
+            chunk.seal();
+            let entries = chunk.entries.capacity() * size_of::<Entry>();
+            assert!(chunk.memory() <= LIMIT + last + entries + 2 * PADDING, "{} of {sizes:?}", chunk.memory());
+        }
+    }
 }

@@ -5,7 +5,7 @@ use tidemill_engine::format::{Format, Stage};
 
 use super::super::oracle::{self, Cell};
 use super::super::{Cause, JsonFormat, JsonOptions, MAX_DEPTH, Tombstones};
-use super::{agree, decode, list, timestamp};
+use super::{agree, chunk, decode, list, timestamp};
 use crate::metadata::Metadata;
 
 /// Neighbours on both sides of each record under test.
@@ -172,6 +172,27 @@ fn time_is_bounded_by_the_bytes_of_a_chunk() {
 }
 
 /// Found by fuzzing: a record cut off before a long neighbour was read to the arena's end, and beyond it.
+#[test]
+fn room_for_a_chunk_is_bounded_by_its_bytes() {
+    let fields = Fields::from(vec![
+        Field::new("s", DataType::Utf8, true),
+        Field::new("l", list(DataType::Int64), true),
+        Field::new("i", DataType::Int64, true),
+    ]);
+    let mut decoder = JsonFormat::new(JsonOptions::new(fields)).unwrap().decoder();
+    // One large value, then very many small ones, which are not given as much each.
+    let large = format!(r#"{{"s":"{}","l":[{}1]}}"#, "x".repeat(100_000), "1,".repeat(100_000));
+    assert_eq!(decoder.decode(&chunk(&[Some(large.as_bytes())])).rows.num_rows(), 1);
+    let small: Vec<Option<&[u8]>> = vec![Some(br#"{"s":"y","l":[2],"i":3}"#); 10_000];
+    let rows = decoder.decode(&chunk(&small)).rows;
+    assert_eq!(rows.num_rows(), 10_000);
+    let bytes = 10_000 * small[0].map_or(0, <[u8]>::len);
+    assert!(rows.get_array_memory_size() < 12 * bytes, "{} for {bytes}", rows.get_array_memory_size());
+    // The next ones are given what these needed.
+    let rows = decoder.decode(&chunk(&small)).rows;
+    assert!(rows.get_array_memory_size() < 3 * bytes, "{} for {bytes}", rows.get_array_memory_size());
+}
+
 #[test]
 fn a_cut_record_before_a_long_one_in_a_chunk_without_padding_is_refused() {
     let options = JsonOptions::new(fields());
