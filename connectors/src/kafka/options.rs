@@ -176,8 +176,9 @@ impl KafkaOptions {
         let fetch = (prefetch / 16).clamp(least, 16 * MIB).max(message);
         let per_partition = (prefetch / 32).clamp(least, 4 * MIB);
         // The limit in bytes counts values and keys alone, but the client keeps some 400 bytes more for each record:
-        // small records are limited by their number.
-        let records = (prefetch >> 10).clamp(1000, 500_000);
+        // small records are limited by their number. With half as many, a job that takes 1.5 M a second empties the queue
+        // before the client looks at it again (`fetch.queue.backoff.ms`).
+        let records = (prefetch >> 9).clamp(1000, 500_000);
         let mut config = ClientConfig::new();
         config
             .set("client.id", "tidemill")
