@@ -313,7 +313,11 @@ mod tests {
             }
             chunk.seal();
             let entries = chunk.entries.capacity() * size_of::<Entry>();
-            assert!(chunk.memory() <= LIMIT + last.max(LIMIT / 8) + entries + 3 * PADDING, "{} of {sizes:?}", chunk.memory());
+            assert!(
+                chunk.memory() <= LIMIT + last.max(LIMIT / 8) + entries + 3 * PADDING,
+                "{} of {sizes:?}",
+                chunk.memory()
+            );
         }
     }
 }
