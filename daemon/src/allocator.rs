@@ -14,7 +14,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// allocator where nobody calls it.
 // SAFETY: jemalloc's name for a pointer to a string that ends with a zero byte, which this is; nothing else has that name.
 #[unsafe(export_name = "malloc_conf")]
-pub static SETTINGS: &[u8; 128] = b"narenas:1,tcache_nslots_small_max:64,tcache_nslots_large:4,background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,thp:never\0";
+pub static SETTINGS: &[u8; 128] = b"narenas:1,tcache_nslots_small_max:64,tcache_nslots_large:4,\
+      background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,thp:never\0";
 
 /// Takes no huge pages: of one, a part that nobody uses is resident with the rest.
 pub fn no_huge_pages() {

@@ -81,10 +81,7 @@ impl Intake {
     #[inline]
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.chunk.used() < self.limits.bytes
-            && self.chunk.len() < self.limits.records
-            && self.facts.rows < self.max_rows
-            && self.facts.bytes < self.max_bytes
+        !self.chunk_is_full() && self.facts.rows < self.max_rows && self.facts.bytes < self.max_bytes
     }
 
     /// Whether the open window has records: then nobody waits for the next one alone.
@@ -145,6 +142,7 @@ impl Intake {
         self.facts
     }
 
+    #[inline]
     pub(crate) fn chunk_is_full(&self) -> bool {
         self.chunk.used() >= self.limits.bytes || self.chunk.len() >= self.limits.records
     }

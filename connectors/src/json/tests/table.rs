@@ -171,7 +171,6 @@ fn time_is_bounded_by_the_bytes_of_a_chunk() {
     assert!(started.elapsed().as_secs() < 40, "{:?}", started.elapsed());
 }
 
-/// Found by fuzzing: a record cut off before a long neighbour was read to the arena's end, and beyond it.
 #[test]
 fn room_for_a_chunk_is_bounded_by_its_bytes() {
     let fields = Fields::from(vec![
@@ -193,6 +192,7 @@ fn room_for_a_chunk_is_bounded_by_its_bytes() {
     assert!(rows.get_array_memory_size() < 3 * bytes, "{} for {bytes}", rows.get_array_memory_size());
 }
 
+/// Found by fuzzing: a record cut off before a long neighbour was read to the arena's end, and beyond it.
 #[test]
 fn a_cut_record_before_a_long_one_in_a_chunk_without_padding_is_refused() {
     let options = JsonOptions::new(fields());
