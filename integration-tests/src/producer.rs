@@ -152,9 +152,10 @@ fn run(brokers: &str, plan: &Plan, shared: &Shared) -> Result<Ledger> {
         .set("queue.buffering.max.messages", "100000")
         // A broker that was frozen is out of the metadata for a moment, and a client that refreshes then forgets it.
         .set("topic.metadata.refresh.interval.ms", "2000")
-        // It asks where it began after this, not after five minutes, which are all the patience there is here.
-        .set("metadata.recovery.rebootstrap.trigger.ms", "5000")
-        .set("reconnect.backoff.max.ms", "1000");
+        // A broker that starts answers before it is in its own metadata. A client that comes then is told that there is
+        // none, gives up the one it has and never comes back (librdkafka 2.12): seldom tries make that unlikely.
+        .set("reconnect.backoff.ms", "8000")
+        .set("reconnect.backoff.max.ms", "8000");
     if plan.transactions.is_some() {
         // Without these two the next transaction waits 100 ms for the markers of the last.
         config.set("retry.backoff.ms", "2").set("retry.backoff.max.ms", "10");
