@@ -11,5 +11,6 @@ pub mod job;
 pub mod ledger;
 pub mod producer;
 pub mod records;
+mod reminder;
 
 pub use tidemill_test_servers::{iceberg_rest, jars, kafka, process, python, s3};

@@ -1,7 +1,8 @@
 //! A producer at a given rate that writes down what the broker acknowledged.
 
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 
 use crate::ledger::Ledger;
 use crate::records::{Maker, Mix, Record};
+use crate::reminder::remind;
 
 /// Longest wait for the broker: longer than any outage of the tests.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -151,11 +153,7 @@ fn run(brokers: &str, plan: &Plan, shared: &Shared) -> Result<Ledger> {
         .set("message.timeout.ms", PATIENCE.as_millis().to_string())
         .set("queue.buffering.max.messages", "100000")
         // A broker that was frozen is out of the metadata for a moment, and a client that refreshes then forgets it.
-        .set("topic.metadata.refresh.interval.ms", "2000")
-        // A broker that starts answers before it is in its own metadata. A client that comes then is told that there is
-        // none, gives up the one it has and never comes back (librdkafka 2.12): seldom tries make that unlikely.
-        .set("reconnect.backoff.ms", "8000")
-        .set("reconnect.backoff.max.ms", "8000");
+        .set("topic.metadata.refresh.interval.ms", "2000");
     if plan.transactions.is_some() {
         // Without these two the next transaction waits 100 ms for the markers of the last.
         config.set("retry.backoff.ms", "2").set("retry.backoff.max.ms", "10");
@@ -164,6 +162,18 @@ fn run(brokers: &str, plan: &Plan, shared: &Shared) -> Result<Ledger> {
         config.set("transactional.id", format!("producer-{}-{:08x}", plan.topic, rand::random::<u32>()));
     }
     let producer: BaseProducer<Reports> = config.create_with_context(Reports::default())?;
+    let named = CString::new(brokers)?;
+    std::thread::scope(|scope| {
+        // Hung up when this ends, however it ends.
+        let (_end, ended) = mpsc::sync_channel(0);
+        let (producer, named) = (&producer, named.as_c_str());
+        scope.spawn(move || remind(producer, named, || shared.acked.load(Ordering::Relaxed), &ended));
+        follow(plan, shared, producer)
+    })
+}
+
+/// Produces what the plan says.
+fn follow(plan: &Plan, shared: &Shared, producer: &BaseProducer<Reports>) -> Result<Ledger> {
     if plan.transactions.is_some() {
         producer.init_transactions(PATIENCE)?;
     }
@@ -188,7 +198,7 @@ fn run(brokers: &str, plan: &Plan, shared: &Shared) -> Result<Ledger> {
 struct Run<'a> {
     plan: &'a Plan,
     shared: &'a Shared,
-    producer: BaseProducer<Reports>,
+    producer: &'a BaseProducer<Reports>,
     maker: Maker,
     ledger: Ledger,
     next: u64,

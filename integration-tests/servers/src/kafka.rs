@@ -434,9 +434,6 @@ fn write_settings(
         more = settings;
     }
     let logs = folder.join("data");
-    // A broker that was frozen for longer than its session is out of the metadata when it goes on, and a client without
-    // another one never comes back (librdkafka 2.12): the session outlasts the freeze of 5 s in the tests of one broker. A
-    // broker that was killed comes back only when the session of the one before is over.
     let settings = format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
@@ -460,7 +457,7 @@ fn write_settings(
          group.min.session.timeout.ms=1000\n\
          group.consumer.min.session.timeout.ms=1000\n\
          group.consumer.min.heartbeat.interval.ms=200\n\
-         broker.session.timeout.ms=7000\n\
+         broker.session.timeout.ms=2000\n\
          broker.heartbeat.interval.ms=400\n\
          log.cleaner.dedupe.buffer.size=16777216\n\
          log.index.size.max.bytes=1048576\n\

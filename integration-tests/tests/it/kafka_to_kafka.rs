@@ -411,8 +411,8 @@ fn a_broker_that_hangs_and_goes_on() {
         assert!(job.wait_more(&kafka, &mut daemon, before, LIMIT), "no commit:\n{}", daemon.log());
         match outage {
             0 => {
-                // Shorter than the 7 s after which the controller takes the broker out of the metadata: the test's own
-                // producer could forget its only broker then (librdkafka 2.12), and nothing would come any more.
+                // Longer than the 2 s after which the controller takes the broker out of the metadata: it answers before it
+                // is back in them.
                 kafka.freeze().unwrap();
                 std::thread::sleep(Duration::from_secs(5));
                 kafka.thaw().unwrap();
