@@ -27,7 +27,7 @@ use super::start::{self, Log, Verdict};
 use super::topic_watch::TopicWatch;
 
 /// Longest wait for records between two looks at the group's events.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long records of an open window are gathered in the client before they are taken.
 const GATHER: Duration = Duration::from_millis(4);
 /// Informational group commits are at least this far apart.

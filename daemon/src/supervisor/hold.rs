@@ -1,18 +1,12 @@
 //! Holds jobs while a disk that they write to has less room than the reserve.
 
-use std::time::Duration;
-
 use super::Supervisor;
 use super::reserve::{short_of, shown};
-use crate::disk::{Disks, LOOK_EVERY, Place};
+use crate::disk::{Disks, Place};
 
 impl Supervisor {
     /// Holds the jobs that are short of room, and lets those go on that are so no more.
-    pub(super) fn watch_disks(&mut self, now: Duration) {
-        if self.disks_at.is_some_and(|at| now.saturating_sub(at) < LOOK_EVERY) {
-            return;
-        }
-        self.disks_at = Some(now);
+    pub(super) fn watch_disks(&mut self) {
         let reserve = self.shared.live().disk_reserve;
         let places = self.jobs.values().flat_map(|managed| Place::of(&managed.planned.settings, &self.config.daemon));
         self.disks.watch(places);

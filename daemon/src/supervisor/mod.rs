@@ -26,7 +26,7 @@ use tidemill_engine::job::{JobEnd, Stop};
 use tidemill_engine::progress::{JobState, Progress};
 
 use crate::cli::{FAILED, OK};
-use crate::disk::{Disks, Place};
+use crate::disk::{Disks, LOOK_EVERY, Place};
 use crate::jobs::{RunningJob, Shared};
 use crate::plan::PlannedJob;
 use crate::{ready, wire};
@@ -39,6 +39,7 @@ pub(crate) use ask::{Heard, channel};
 pub(crate) use maker::Maker;
 pub use reload::Origin;
 
+/// How often the jobs are looked at; each look is a wake-up of an idle daemon.
 const TICK: Duration = Duration::from_millis(50);
 /// How often what tuners have learned is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
@@ -88,9 +89,10 @@ pub(crate) struct Supervisor {
     watch: Option<Watch>,
     /// When tuners' knowledge was last saved.
     saved_at: Duration,
-    /// The room on disks, and when jobs were last held for want of it.
+    /// The room on disks.
     disks: Arc<Disks>,
-    disks_at: Option<Duration>,
+    /// When disks and stalls were last looked at.
+    looked_at: Option<Duration>,
     scale: Scale,
 }
 
@@ -120,7 +122,7 @@ impl Supervisor {
             watch,
             saved_at,
             disks,
-            disks_at: None,
+            looked_at: None,
             scale: Scale::default(),
         };
         for planned in planned {
@@ -211,13 +213,19 @@ impl Supervisor {
             self.stop_waiting();
             return;
         }
-        self.watch_disks(now);
+        let looks = self.looked_at.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY);
+        if looks {
+            self.looked_at = Some(now);
+            self.watch_disks();
+        }
         for name in &names {
             self.go_on(name);
         }
         self.start_waiting();
-        for name in &names {
-            self.heal(name, now);
+        if looks {
+            for name in &names {
+                self.heal(name, now);
+            }
         }
         let due = self.config.daemon.watch && self.watch.as_mut().is_some_and(|watch| watch.is_due(now));
         if due {
