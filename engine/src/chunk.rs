@@ -154,15 +154,12 @@ impl Chunk {
     ) {
         debug_assert!((slot as usize) < self.partitions.len(), "slot of another run");
         let start = narrow(self.arena.len());
-        let len = value.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len) + PADDING;
-        if self.arena.capacity() - self.arena.len() < len {
-            // A large one, and so the chunk's last: the arena need not grow to twice its size.
-            self.arena.reserve_exact(len.max(self.arena.capacity() / 8));
-        }
+        self.make_room(value.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len));
         self.arena.extend_from_slice(value.unwrap_or_default());
         self.arena.extend_from_slice(key.unwrap_or_default());
         let headers_at = self.arena.len();
         for (name, value) in headers {
+            self.make_room(name.len() + value.map_or(0, <[u8]>::len) + 2 * size_of::<u32>());
             self.arena.extend_from_slice(&narrow(name.len()).to_le_bytes());
             self.arena.extend_from_slice(name.as_bytes());
             self.arena.extend_from_slice(&value.map_or(ABSENT, |v| narrow(v.len())).to_le_bytes());
@@ -177,6 +174,16 @@ impl Chunk {
             key_len: key.map_or(ABSENT, |k| narrow(k.len())),
             headers_len: narrow(self.arena.len() - headers_at),
         });
+    }
+
+    /// Makes room for `len` bytes and the padding. What does not fit is large, and so in the chunk's last record: the arena
+    /// need not grow to twice its size.
+    #[inline]
+    fn make_room(&mut self, len: usize) {
+        let len = len + PADDING;
+        if self.arena.capacity() - self.arena.len() < len {
+            self.arena.reserve_exact(len.max(self.arena.capacity() / 8));
+        }
     }
 
     /// Makes the padding readable; the intake calls it once when it hands the chunk on.
@@ -300,24 +307,35 @@ mod tests {
     #[test]
     fn what_fills_a_chunk_does_not_double_its_memory() {
         const LIMIT: usize = 100_000;
-        // The one that fills it, alone and after small ones.
-        for sizes in [vec![300; 1_000], vec![30_000; 4], vec![1_000_000], [vec![10; 1_000], vec![70_000]].concat()] {
+        let header = |bytes: usize| vec![b'h'; bytes];
+        // Records of so many bytes, the last of them, alone and after small ones, also by its headers.
+        for (size, count, last, headers) in [
+            (10, 10_000, 10, vec![]),
+            (30_000, 3, 30_000, vec![]),
+            (0, 0, 1_000_000, vec![]),
+            (10, 1_999, 95_000, vec![]),
+            (300, 280, 10, vec![header(50_000)]),
+            (300, 280, 10, vec![header(10); 2_000]),
+        ] {
             let mut chunk = Chunk::new([Partition::new("t", 0)].into(), LIMIT);
-            let mut last = 0;
-            for (offset, size) in sizes.iter().enumerate() {
-                if chunk.used() >= LIMIT {
-                    break;
-                }
-                chunk.push(0, offset as i64, None, Some(&vec![b'x'; *size]), None, []);
-                last = *size;
+            let push = |chunk: &mut Chunk, size: usize, headers: &[Vec<u8>]| {
+                let headers = headers.iter().map(|value| ("h", Some(value.as_slice())));
+                chunk.push(0, chunk.len() as i64, None, Some(&vec![b'x'; size]), None, headers);
+            };
+            while chunk.len() < count && chunk.used() < LIMIT {
+                push(&mut chunk, size, &[]);
             }
+            let before = chunk.bytes();
+            if chunk.used() < LIMIT {
+                push(&mut chunk, last, &headers);
+            }
+            let added = chunk.bytes() - before;
+            // Entries count.
+            let entries = chunk.len() * size_of::<Entry>();
+            assert!(chunk.bytes() + entries < LIMIT + added.max(size) + size_of::<Entry>(), "{size} x {count}");
             chunk.seal();
-            let entries = chunk.entries.capacity() * size_of::<Entry>();
-            assert!(
-                chunk.memory() <= LIMIT + last.max(LIMIT / 8) + entries + 3 * PADDING,
-                "{} of {sizes:?}",
-                chunk.memory()
-            );
+            let most = (LIMIT + PADDING).max((chunk.bytes() + PADDING) * 9 / 8);
+            assert!(chunk.arena.capacity() <= most, "{} of {most}: {size} x {count}, {last}", chunk.arena.capacity());
         }
     }
 }

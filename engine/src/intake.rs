@@ -158,10 +158,14 @@ impl Intake {
         }
     }
 
+    /// Whether the memory of a chunk that is done with serves the next: one that had to grow for a large record is not kept.
+    pub(crate) fn keeps(&self, former: &Chunk) -> bool {
+        former.memory() <= 2 * self.limits.bytes
+    }
+
     /// Hands the open chunk on, putting an empty one made of `former` in its place.
     pub fn take_chunk(&mut self, former: Option<Chunk>) -> Chunk {
-        // One that had to grow for a large record is not kept.
-        let next = match former.filter(|former| former.memory() <= 2 * self.limits.bytes) {
+        let next = match former {
             Some(former) => Chunk::reusing(self.partitions.clone(), former),
             None => Chunk::new(self.partitions.clone(), self.limits.bytes),
         };

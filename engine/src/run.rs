@@ -499,7 +499,11 @@ impl<'a> Reading<'a> {
 
     /// Sends the open chunk on.
     fn hand_on(&mut self) -> Result<(), RunError> {
-        let former = self.context.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+        let former = {
+            let mut former = self.context.former.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            former.retain(|chunk| self.intake.keeps(chunk));
+            former.pop()
+        };
         let chunk = self.intake.take_chunk(former);
         self.send(Item::Chunk(chunk))
     }

@@ -23,13 +23,9 @@ impl Held {
         self.bytes.load(Ordering::Acquire)
     }
 
-    pub(super) fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        self.shown.increment(bytes as f64);
-    }
-
-    pub(super) fn give_back(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        self.shown.decrement(bytes as f64);
+    /// What held `before` bytes holds `after`; in one step, so that nobody sees both.
+    pub(super) fn change(&self, before: usize, after: usize) {
+        self.bytes.fetch_add(after.wrapping_sub(before), Ordering::AcqRel);
+        self.shown.increment(after as f64 - before as f64);
     }
 }

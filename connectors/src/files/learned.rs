@@ -5,7 +5,7 @@
 //! that mebibyte are hashed for nothing in each row group, and the dictionary and its indices make the file larger. Where
 //! row groups are too small for that (wide tables), the dictionary is most of what the column takes.
 //!
-//! A dictionary takes 64 KiB before it has a value. A table of hundreds of columns has them for some columns at a time:
+//! A dictionary takes 80 KiB before it has a value. A table of hundreds of columns has them for some columns at a time:
 //! those for which one paid, then those that were not tried yet.
 //!
 //! A column of random bytes (an id in hex) is as large after Snappy as before, and costs the writer and every reader the
@@ -34,6 +34,14 @@ pub(super) struct Learned {
     columns: Mutex<BTreeMap<Vec<String>, Known>>,
 }
 
+/// A column of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    pub path: ColumnPath,
+    /// Whether values of its type can be in a dictionary.
+    pub can_have_dictionary: bool,
+}
+
 /// What is known of a column.
 #[derive(Debug, Default)]
 struct Known {
@@ -57,7 +65,7 @@ impl Learned {
     pub(super) fn apply(
         &self,
         mut properties: WriterPropertiesBuilder,
-        leaves: &[ColumnPath],
+        leaves: &[Leaf],
         dictionaries: usize,
     ) -> WriterPropertiesBuilder {
         for (column, without) in self.without(leaves, dictionaries) {
@@ -72,11 +80,11 @@ impl Learned {
     }
 
     /// The columns that do without something in the next file.
-    fn without(&self, leaves: &[ColumnPath], dictionaries: usize) -> Vec<(ColumnPath, Without)> {
+    fn without(&self, leaves: &[Leaf], dictionaries: usize) -> Vec<(ColumnPath, Without)> {
         let columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = |leaf: &ColumnPath| columns.get(leaf.parts());
-        let mut candidates: Vec<usize> =
-            (0..leaves.len()).filter(|&i| known(&leaves[i]).is_none_or(|k| k.no_dictionary == 0)).collect();
+        let known = |leaf: &Leaf| columns.get(leaf.path.parts());
+        let may = |leaf: &Leaf| leaf.can_have_dictionary && known(leaf).is_none_or(|k| k.no_dictionary == 0);
+        let mut candidates: Vec<usize> = (0..leaves.len()).filter(|&i| may(&leaves[i])).collect();
         // Stable: in the schema's order beside that.
         candidates.sort_by_key(|&i| known(&leaves[i]).is_none_or(|k| !k.dictionary_pays));
         let mut dictionary = vec![false; leaves.len()];
@@ -86,7 +94,7 @@ impl Learned {
             .zip(dictionary)
             .map(|(leaf, has)| (leaf, has, known(leaf).is_some_and(|k| k.no_compression > 0)))
             .filter(|(_, has, plain)| !has || *plain)
-            .map(|(leaf, has, plain)| (leaf.clone(), Without { dictionary: !has, compression: plain }))
+            .map(|(leaf, has, plain)| (leaf.path.clone(), Without { dictionary: !has, compression: plain }))
             .collect()
     }
 
@@ -203,8 +211,12 @@ mod tests {
         footer
     }
 
-    fn leaves() -> Vec<ColumnPath> {
-        ["few", "many"].map(ColumnPath::from).into()
+    fn leaf(name: &str) -> Leaf {
+        Leaf { path: ColumnPath::from(name), can_have_dictionary: true }
+    }
+
+    fn leaves() -> Vec<Leaf> {
+        ["few", "many"].map(leaf).into()
     }
 
     fn without(learned: &Learned) -> Vec<(ColumnPath, Without)> {
@@ -271,7 +283,7 @@ mod tests {
     fn a_table_of_many_columns_has_dictionaries_where_they_pay_then_where_none_was_tried() {
         let learned = Learned::default();
         let names: Vec<String> = (0..10).map(|i| format!("c{i}")).collect();
-        let leaves: Vec<ColumnPath> = names.iter().map(|n| ColumnPath::from(n.as_str())).collect();
+        let leaves: Vec<Leaf> = names.iter().map(|n| leaf(n)).collect();
         // Even columns hold few different values, odd ones nothing else.
         let write = |rows: i64| -> Vec<usize> {
             let column = |c: usize| -> (&str, ArrayRef) {
@@ -291,5 +303,14 @@ mod tests {
         assert_eq!(write(10_000), [0, 2, 4, 5], "1 and 3 have shown that none pays");
         assert_eq!(write(10_000), [0, 2, 4, 6]);
         assert_eq!(write(10_000), [0, 2, 4, 6], "all four pay, the others have to do without");
+    }
+
+    #[test]
+    fn a_column_whose_type_has_no_dictionaries_takes_none_from_others() {
+        let mut leaves: Vec<Leaf> = ["a", "b", "c"].map(leaf).into();
+        leaves[0].can_have_dictionary = false;
+        let without = Learned::default().without(&leaves, 1);
+        let names: Vec<String> = without.iter().filter(|(_, w)| w.dictionary).map(|(path, _)| path.string()).collect();
+        assert_eq!(names, ["a", "c"]);
     }
 }

@@ -11,15 +11,16 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::ColumnDescPtr;
 use uuid::Uuid;
 
 use super::encode::{Counted, EncodeError, Encoder, Finished, Nowhere};
-use super::learned::Learned;
+use super::learned::{Leaf, Learned};
 use super::share::share;
 
-/// What the dictionary of a column takes before its first value: the table of 4,096 that `parquet` begins with.
-pub const DICTIONARY_BYTES: usize = 64 << 10;
+/// What the dictionary of a column takes before its first value: the table of 4,096 that `parquet` begins with, twice as many
+/// places of 9 bytes, for which the allocator has blocks of 80 KiB.
+pub const DICTIONARY_BYTES: usize = 80 << 10;
 
 /// Bounds and settings of Parquet files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +89,9 @@ impl RowGroup {
     }
 }
 
-/// A data page is ended at about so many bytes before compression. Buffers of this size stay with the allocator, which
-/// has those of the usual 1 MiB mapped by the kernel anew for each page: an eighth of the CPU time of W1. Files do not grow:
-/// Snappy compresses 64 KiB at a time anyway.
+/// A data page is ended at about so many bytes before compression. With the usual 1 MiB an eighth of the CPU time of W1 went
+/// into pages that the kernel mapped anew (ADR 8, measured with the allocator of before ADR 12). Files do not grow: Snappy
+/// compresses 64 KiB at a time anyway.
 const PAGE_BYTES: usize = 64 << 10;
 
 /// Batches below this are encoded by one thread: waking another costs as much.
@@ -178,10 +179,16 @@ impl ParquetEncoder {
     }
 }
 
-/// The paths of the columns that a file of `schema` has.
-fn leaves(schema: &SchemaRef) -> Result<Vec<ColumnPath>, ParquetError> {
+/// The columns that a file of `schema` has.
+fn leaves(schema: &SchemaRef) -> Result<Vec<Leaf>, ParquetError> {
     let schema = ArrowSchemaConverter::new().convert(schema)?;
-    Ok(schema.columns().iter().map(|column| column.path().clone()).collect())
+    // `parquet` makes no dictionaries of the others in files of version 1.
+    let has_dictionary = |of| !matches!(of, basic::Type::BOOLEAN | basic::Type::FIXED_LEN_BYTE_ARRAY);
+    let leaf = |column: &ColumnDescPtr| Leaf {
+        path: column.path().clone(),
+        can_have_dictionary: has_dictionary(column.physical_type()),
+    };
+    Ok(schema.columns().iter().map(leaf).collect())
 }
 
 fn died() -> ParquetError {

@@ -284,8 +284,7 @@ impl Files {
     fn account(&mut self, folder: &str) {
         if let Some(file) = self.open.get_mut(folder) {
             let now = file.encoder.memory();
-            self.shared.held.add(now);
-            self.shared.held.give_back(file.memory);
+            self.shared.held.change(file.memory, now);
             self.memory = self.memory + now - file.memory;
             file.memory = now;
         }
@@ -311,7 +310,7 @@ impl Files {
 
     fn close(&mut self, folder: &str) -> Result<(), SinkError> {
         let Some(file) = self.open.remove(folder) else { return Ok(()) };
-        self.shared.held.give_back(file.memory);
+        self.shared.held.change(file.memory, 0);
         self.memory -= file.memory;
         let finished = file.encoder.finish().map_err(|e| encode_error(&self.shared, &file.staged, &file.trouble, e))?;
         let bytes = finished.file.bytes;
@@ -341,7 +340,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.shared.held.give_back(self.memory);
+        self.shared.held.change(self.memory, 0);
     }
 }
 

@@ -211,8 +211,8 @@ impl Column {
                 return None;
             }
             Values::Boolean(v) => {
+                let v = mem::take(v);
                 let bits = BooleanBuffer::collect_bool(v.len(), |i| v[i]);
-                v.clear();
                 Arc::new(BooleanArray::new(bits, nulls))
             }
             Values::Int8(v) => primitive::<Int8Type>(v, nulls),
@@ -262,10 +262,9 @@ impl Column {
             return None;
         }
         let mut bits = vec![0xFFu8; len.div_ceil(8)];
-        for &at in &self.nulls {
+        for at in mem::take(&mut self.nulls) {
             bits[at as usize / 8] &= !(1 << (at % 8));
         }
-        self.nulls.clear();
         Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, len)))
     }
 }

@@ -204,9 +204,7 @@ impl KafkaOptions {
             let strategy = if self.static_membership { "roundrobin" } else { "cooperative-sticky" };
             config.set("partition.assignment.strategy", strategy).set("session.timeout.ms", "10000");
         }
-        for (key, value) in &self.properties {
-            config.set(key, value);
-        }
+        properties::set_properties(&mut config, &self.properties);
         // What the source's promises rest on comes last.
         config
             .set("bootstrap.servers", &self.brokers)

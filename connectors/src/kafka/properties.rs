@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use rdkafka::config::ClientConfig;
+
 /// Allowed to sources and sinks: identity, connections, TLS and SASL by value.
 pub(super) const CONNECTION: &[&str] = &[
     "broker.address.family",
@@ -65,6 +67,21 @@ pub(super) const ALLOWED: &[&str] = &[
     "queued.min.messages",
     "session.timeout.ms",
 ];
+
+/// Other names of properties that we set, and ours. librdkafka takes the one that it is given last, and the order in which
+/// `ClientConfig` gives them is left to chance.
+const ALIASES: &[(&str, &str)] = &[
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("queue.buffering.max.ms", "linger.ms"),
+];
+
+/// Sets a person's properties in place of ours, by whatever name.
+pub(super) fn set_properties(config: &mut ClientConfig, properties: &BTreeMap<String, String>) {
+    for (key, value) in properties {
+        config.set(reason(ALIASES, key).unwrap_or(key), value);
+    }
+}
 
 /// Never: the source sets these itself. With the reason.
 pub(super) const OWNED: &[(&str, &str)] = &[
@@ -183,6 +200,17 @@ mod tests {
         for key in CONNECTION.iter().chain(ALLOWED) {
             assert!(reason(OWNED, key).is_none() && reason(DANGEROUS, key).is_none(), "{key}");
         }
+    }
+
+    #[test]
+    fn what_a_person_sets_by_another_name_takes_the_place_of_ours() {
+        let mut config = ClientConfig::new();
+        config.set("linger.ms", "20").set("fetch.message.max.bytes", "1");
+        let properties = [("queue.buffering.max.ms", "7"), ("client.id", "me")];
+        set_properties(&mut config, &properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        assert_eq!(config.get("linger.ms"), Some("7"));
+        assert_eq!(config.get("queue.buffering.max.ms"), None);
+        assert_eq!((config.get("client.id"), config.get("fetch.message.max.bytes")), (Some("me"), Some("1")));
     }
 
     #[test]

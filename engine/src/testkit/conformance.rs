@@ -250,8 +250,15 @@ pub async fn two_writers_share(place: &dyn Place) {
         let in_b = bench.staged(&mut b, &[(1, at, at + 10)]).await;
         let (of_a, of_b) = (ranges([(0, at, at + 10)]), ranges([(1, at, at + 10)]));
         let (in_a, in_b) = futures::join!(a.commit(Some(in_a), &of_a), b.commit(Some(in_b), &of_b));
-        landed(in_a, 10);
-        landed(in_b, 10);
+        for (sink, instance, outcome) in [(&mut a, "a", in_a), (&mut b, "b", in_b)] {
+            match outcome {
+                // The other one tidied the log at this moment: then only a new sink can tell, and it did land.
+                Err(e) if e.reaction == Reaction::Unknown => {
+                    *sink = bench.recovers(instance, &[(0, at + 10), (1, at + 10)]).await;
+                }
+                outcome => landed(outcome, 10),
+            }
+        }
         bench.holds(&[(0, 0, at + 10), (1, 0, at + 10)]).await;
     }
     drop((a, b));

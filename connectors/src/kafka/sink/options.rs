@@ -11,7 +11,7 @@ use rdkafka::config::ClientConfig;
 use tidemill_engine::sink::SinkError;
 
 use super::properties;
-use crate::kafka::properties::is_secret;
+use crate::kafka::properties::{is_secret, set_properties};
 
 /// What a message's value is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,9 +274,7 @@ impl KafkaSinkOptions {
             .set("socket.keepalive.enable", "true")
             .set("socket.nagle.disable", "true")
             .set("statistics.interval.ms", "5000");
-        for (key, value) in &self.properties {
-            config.set(key, value);
-        }
+        set_properties(&mut config, &self.properties);
         // What the sink's promises rest on comes last.
         config
             .set("bootstrap.servers", &self.brokers)
