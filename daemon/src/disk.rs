@@ -15,7 +15,7 @@ use tidemill_config as config;
 
 use crate::metrics::DISK_FREE;
 
-/// How often to look: a disk that is written to at 500 MB/s has half the default reserve left then.
+/// How often to look, at stalls as well: a disk that is written to at 500 MB/s has half the default reserve left then.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a start waits for the first look.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
-/// Longer than a healthy broker keeps a producer waiting, shorter than any outage of the tests.
+/// How long nothing has to come of it. A healthy client that is told again has one connection more for a moment.
 const STANDSTILL: Duration = Duration::from_secs(3);
 
 /// Tells `producer` of `brokers` whenever `progress` has not moved for [`STANDSTILL`], until `end` is hung up.

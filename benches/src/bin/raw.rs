@@ -21,7 +21,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tidemill_benches::clicks::schema;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Messages taken from the queue at once.
 const BATCH: usize = 10_000;

@@ -213,7 +213,7 @@ pub(super) fn parquet_options(compression: config::Compression, memory: usize) -
             config::Compression::Lz4 => Compression::Lz4,
         },
         row_group_bytes: memory.min(64 << 20),
-        dictionaries: (memory / 2 / DICTIONARY_BYTES).max(8),
+        dictionaries: memory / 2 / DICTIONARY_BYTES,
         ..ParquetOptions::default()
     }
 }
