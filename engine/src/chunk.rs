@@ -335,6 +335,7 @@ mod tests {
             assert!(chunk.bytes() + entries < LIMIT + added.max(size) + size_of::<Entry>(), "{size} x {count}");
             chunk.seal();
             let most = (LIMIT + PADDING).max((chunk.bytes() + PADDING) * 9 / 8);
+            let most = most.min(LIMIT + added.max(LIMIT / 8) + 3 * PADDING);
             assert!(chunk.arena.capacity() <= most, "{} of {most}: {size} x {count}, {last}", chunk.arena.capacity());
         }
     }

@@ -76,13 +76,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("queue.buffering.max.ms", "linger.ms"),
 ];
 
-/// Sets a person's properties in place of ours, by whatever name.
-pub(super) fn set_properties(config: &mut ClientConfig, properties: &BTreeMap<String, String>) {
-    for (key, value) in properties {
-        config.set(reason(ALIASES, key).unwrap_or(key), value);
-    }
-}
-
 /// Never: the source sets these itself. With the reason.
 pub(super) const OWNED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "reading never makes a topic"),
@@ -123,7 +116,7 @@ pub(super) const DANGEROUS: &[(&str, &str)] = &[
     ("ssl.providers", "loads and runs code"),
 ];
 
-fn reason(list: &[(&'static str, &'static str)], key: &str) -> Option<&'static str> {
+fn beside(list: &[(&'static str, &'static str)], key: &str) -> Option<&'static str> {
     list.iter().find(|(k, _)| *k == key).map(|(_, why)| *why)
 }
 
@@ -142,10 +135,10 @@ pub(super) fn check_against(
 ) -> Vec<String> {
     let mut faults = Vec::new();
     for key in properties.keys() {
-        if let Some(why) = reason(owned, key) {
+        if let Some(why) = beside(owned, key) {
             faults.push(format!("property {key} cannot be set: {why}"));
         } else if !unsafe_properties && !CONNECTION.contains(&key.as_str()) && !allowed.contains(&key.as_str()) {
-            faults.push(match reason(DANGEROUS, key) {
+            faults.push(match beside(DANGEROUS, key) {
                 Some(why) => format!("property {key} {why}: it needs unsafe_properties = true"),
                 None => format!("property {key} is not on the list of allowed ones: it needs unsafe_properties = true"),
             });
@@ -154,10 +147,17 @@ pub(super) fn check_against(
     faults
 }
 
+/// Sets a person's properties in place of ours, by whatever name.
+pub(super) fn set_properties(config: &mut ClientConfig, properties: &BTreeMap<String, String>) {
+    for (key, value) in properties {
+        config.set(beside(ALIASES, key).unwrap_or(key), value);
+    }
+}
+
 /// Whether nothing says that a property is dangerous.
 #[cfg(test)]
 pub(super) fn is_not_dangerous(key: &str) -> bool {
-    reason(DANGEROUS, key).is_none()
+    beside(DANGEROUS, key).is_none()
 }
 
 /// True for properties whose values are secret and never shown.
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_three_lists_do_not_overlap() {
         for key in CONNECTION.iter().chain(ALLOWED) {
-            assert!(reason(OWNED, key).is_none() && reason(DANGEROUS, key).is_none(), "{key}");
+            assert!(beside(OWNED, key).is_none() && beside(DANGEROUS, key).is_none(), "{key}");
         }
     }
 

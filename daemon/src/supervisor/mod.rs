@@ -213,20 +213,17 @@ impl Supervisor {
             self.stop_waiting();
             return;
         }
-        let looks = self.looked_at.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY);
-        if looks {
+        if self.looked_at.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY) {
             self.looked_at = Some(now);
             self.watch_disks();
+            for name in &names {
+                self.heal(name, now);
+            }
         }
         for name in &names {
             self.go_on(name);
         }
         self.start_waiting();
-        if looks {
-            for name in &names {
-                self.heal(name, now);
-            }
-        }
         let due = self.config.daemon.watch && self.watch.as_mut().is_some_and(|watch| watch.is_due(now));
         if due {
             tracing::info!("the configuration was written");

@@ -8,7 +8,7 @@ use tidemill_integration_tests::job::Job;
 use tidemill_integration_tests::kafka::Kafka;
 use tidemill_integration_tests::producer::{Plan, Producer, produce};
 
-use crate::support::{LIMIT, Place, alone, count_files, drain_and_check, setting, wait_new_file};
+use crate::support::{LIMIT, Place, alone, count_files, drain_and_check, setting, until, wait_new_file};
 
 const MIB: f64 = 1_048_576.0;
 /// `memory` of the daemon, MiB, and what it may take beside it.
@@ -61,11 +61,7 @@ fn a_sink_that_stalls_holds_consumption_back_in_a_flat_memory() {
 
     let stall = Duration::from_secs(setting("TIDEMILL_STALL_SECONDS", 20));
     std::fs::write(&told, stall.as_secs().to_string()).unwrap();
-    let asked = Instant::now();
-    while !daemon.log().contains("a commit is held") {
-        assert!(asked.elapsed() < LIMIT, "commits go on:\n{}", daemon.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until(&mut daemon, "held", |daemon| daemon.log().contains("a commit is held"));
     let begun = Instant::now();
     // The commit under way takes its time, those after it do not.
     std::fs::write(&told, "0").unwrap();

@@ -1,7 +1,5 @@
 //! A run that hangs: named, cured by a new run, and red until something was committed.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use tidemill_integration_tests::daemon::{Daemon, FAILPOINT_VARIABLE};
 use tidemill_integration_tests::job::Job;
@@ -9,19 +7,10 @@ use tidemill_integration_tests::kafka::Kafka;
 use tidemill_integration_tests::producer::{Plan, Producer};
 use tidemill_integration_tests::records::Mix;
 
-use crate::support::{LIMIT, Place, alone, drain_and_check};
+use crate::support::{LIMIT, Place, alone, drain_and_check, until};
 
 fn shown(daemon: &mut Daemon) -> Value {
     serde_json::from_str(&daemon.get("/api/jobs/clicks").unwrap().1).unwrap()
-}
-
-fn until(daemon: &mut Daemon, what: &str, mut is: impl FnMut(&mut Daemon) -> bool) {
-    let begun = Instant::now();
-    while !is(daemon) {
-        assert!(begun.elapsed() < LIMIT, "not {what}:\n{}", daemon.log());
-        assert!(daemon.exited().unwrap().is_none(), "it ended:\n{}", daemon.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The first run hangs at `failpoint` after some commits.

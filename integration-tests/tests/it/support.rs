@@ -91,6 +91,16 @@ pub fn drain_and_check(job: &Job, ledgers: &[&Ledger]) -> Report {
     report
 }
 
+/// Waits until `is` of the daemon; `what` is said when that takes too long.
+pub fn until(daemon: &mut Daemon, what: &str, mut is: impl FnMut(&mut Daemon) -> bool) {
+    let begun = Instant::now();
+    while !is(daemon) {
+        assert!(begun.elapsed() < LIMIT, "not {what}:\n{}", daemon.log());
+        assert!(daemon.exited().unwrap().is_none(), "it ended:\n{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Median and largest of some times.
 pub fn spread(times: &mut [Duration]) -> (Duration, Duration) {
     times.sort();
